@@ -1,0 +1,33 @@
+# What every script here shares; sourced, never run.
+# shellcheck shell=bash
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+target=$project/target
+
+say() { printf '== %s\n' "$*" >&2; }
+
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# Runs a chatty command; its output is worth reading only when it fails.
+quietly() {
+    local log
+    log=$(mktemp)
+    if ! "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        rm -f "$log"
+        die "failed: $*"
+    fi
+    rm -f "$log"
+}
+
+# One maker at a time for one output: people and tests share the target folder.
+# Lock files stay behind on purpose; removing one would let two makers in.
+with_lock() {
+    local output=$1
+    shift
+    mkdir -p "$(dirname "$output")"
+    (
+        flock 9
+        "$@"
+    ) 9>"$output.lock"
+}
