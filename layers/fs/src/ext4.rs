@@ -1,0 +1,1 @@
+//! ext4, read-write on the host that boots it.

@@ -1,0 +1,1 @@
+//! FAT32, for the EFI system partition.
