@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck disable=SC2034 # for those who source this
 target=$project/target
 
 say() { printf '== %s\n' "$*" >&2; }
