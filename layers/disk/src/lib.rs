@@ -1,12 +1,16 @@
-//! A disk: partitions laid out under a GUID partition table.
+//! A disk: partitions laid out under a GUID partition table, and the containers that wrap it.
 //!
-//! File systems come in as [`bake_base::Layout`]s, the disk goes out as one.
+//! File systems come in as [`bake_base::Layout`]s, the disk goes out as one, and a container format is only
+//! ever a wrapping of it: the same disk has the same [`BlockDigests`] in all of them.
 
+pub mod container;
+mod digests;
 pub mod discoverable;
 mod dump;
 mod gpt;
 mod partition;
 
+pub use digests::{BLOCK_SIZE, BlockDigests, Run, ZERO_BLOCK};
 pub use dump::dump;
 pub use gpt::{TableError, read_gpt};
 pub use partition::{

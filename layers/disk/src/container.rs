@@ -1,0 +1,209 @@
+//! Containers: wrappings of a disk, each of which holds the same bytes.
+//!
+//! A format is one file below this one, one `mod` line and one line in [`FORMATS`]. It says where everything
+//! goes before the first byte is written ([`Container`]), takes the disk's blocks in any order from any
+//! thread, and gives a reader of what it wrote. Nothing else in the crate knows its name.
+
+mod pass;
+mod qcow2;
+mod raw;
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::str::FromStr;
+
+use bake_base::{FileBytes, Layout, ReadAt};
+
+pub use pass::{touched_bytes, write};
+
+/// Every format.
+const FORMATS: &[Format] = &[qcow2::FORMAT, raw::FORMAT];
+
+/// What parts of the disk are written for: the host's pages and most file systems' blocks.
+const GRANULE: u64 = 4096;
+
+/// A container format. Parsed from and printed as its name.
+#[derive(Clone, Copy)]
+pub struct Format {
+    name: &'static str,
+    extension: &'static str,
+    plan: fn(&Layout) -> Result<Box<dyn Container>, String>,
+    recognise: fn(&FileBytes) -> io::Result<bool>,
+    open: fn(FileBytes) -> Result<Box<dyn ReadAt>, OpenError>,
+}
+
+/// One disk in one format: every place is decided, nothing is written yet.
+///
+/// `put` comes once for each block that a piece of the disk touches, from any thread and, between threads, in
+/// any order; all other bytes of the disk are zeros. `begin` comes before the first and `finish` after the last.
+trait Container: Send + Sync {
+    /// Makes `file` as long as it will be, and all holes.
+    fn begin(&self, file: &File) -> io::Result<()>;
+
+    /// Writes what the format keeps of one block.
+    fn put(&self, file: &File, chunk: &Chunk<'_>) -> io::Result<()>;
+
+    /// Writes what describes the data.
+    fn finish(&self, file: &File) -> io::Result<()>;
+}
+
+/// One block of the disk.
+struct Chunk<'a> {
+    /// Where it lies on the disk.
+    offset: u64,
+    /// All of its bytes.
+    bytes: &'a [u8],
+    /// Which of them pieces cover, rounded outwards to [`GRANULE`]s: ascending, apart from each other, relative
+    /// to the block.
+    covered: &'a [Range<usize>],
+}
+
+/// A file that was recognised.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its format.
+    pub format: Format,
+    /// The disk in it.
+    pub disk: Box<dyn ReadAt>,
+}
+
+/// Opens a container, whatever its format: a file of no known format is a raw disk.
+///
+/// # Errors
+/// When the file cannot be read, is damaged, or uses features that are not supported.
+pub fn open(file: File) -> Result<Opened, OpenError> {
+    let bytes = FileBytes::new(file)?;
+    for format in FORMATS {
+        if (format.recognise)(&bytes)? {
+            return Ok(Opened { format: *format, disk: (format.open)(bytes)? });
+        }
+    }
+    Ok(Opened { format: Format::RAW, disk: (Format::RAW.open)(bytes)? })
+}
+
+impl Format {
+    /// The disk itself, sparse.
+    pub const RAW: Self = raw::FORMAT;
+
+    /// Every format.
+    pub const fn all() -> &'static [Self] {
+        FORMATS
+    }
+
+    /// What it is called on the command line and in manifests.
+    pub const fn name(self) -> &'static str {
+        self.name
+    }
+
+    /// What its files' names end in, without a dot.
+    pub const fn extension(self) -> &'static str {
+        self.extension
+    }
+}
+
+impl PartialEq for Format {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Format {}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl fmt::Debug for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let found = FORMATS.iter().find(|format| format.name == name);
+        found.copied().ok_or_else(|| UnknownFormat(name.chars().take(80).collect()))
+    }
+}
+
+/// The text names no container format.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no container format: expected one of {known}", known = FORMATS.iter().map(|format| format.name).collect::<Vec<_>>().join(", "))]
+pub struct UnknownFormat(String);
+
+/// Why a container cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The format cannot hold this disk.
+    #[error("{format} cannot hold this disk: {reason}")]
+    Unfit {
+        /// The format.
+        format: Format,
+        /// What is in the way, and the remedy.
+        reason: String,
+    },
+    /// What the disk is made of cannot be read.
+    #[error("cannot read what belongs into the 512 KiB at byte {offset} of the disk")]
+    Read {
+        /// Where the block begins.
+        offset: u64,
+        /// What happened.
+        source: io::Error,
+    },
+    /// The container cannot be written.
+    #[error("cannot write the {format} file")]
+    Write {
+        /// Its format.
+        format: Format,
+        /// What happened.
+        source: io::Error,
+    },
+}
+
+/// Why a container cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file cannot be read.
+    #[error("cannot read the image")]
+    Read(#[from] io::Error),
+    /// The file contradicts its format.
+    #[error("damaged {format} image: {problem}")]
+    Damaged {
+        /// The format that it has by its signature.
+        format: Format,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The file uses a part of its format that is not supported.
+    #[error(
+        "the {format} image has {feature}, which is not supported: make it plain with `qemu-img convert -O {format} IMAGE PLAIN`"
+    )]
+    Unsupported {
+        /// Its format.
+        format: Format,
+        /// What it has.
+        feature: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_known_by_its_name() {
+        for format in Format::all() {
+            assert_eq!(format.to_string().parse::<Format>().unwrap(), *format);
+        }
+        let error = "qcow".parse::<Format>().unwrap_err().to_string();
+        assert_eq!(error, "`qcow` is no container format: expected one of qcow2, raw");
+    }
+}

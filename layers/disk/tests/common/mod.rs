@@ -1,0 +1,46 @@
+//! What both kinds of tests need: tools as judges, and files in a scratch directory.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use bake_base::Layout;
+use bake_disk::container::{Format, write};
+use tempfile::TempDir;
+
+/// Runs a tool, which must succeed, and gives what it printed. `package` is the Debian package that has it.
+pub fn judge(package: &str, program: &str, arguments: &[&str], files: &[&Path]) -> String {
+    #[allow(clippy::disallowed_methods)] // Judges are other people's programs.
+    let mut command = std::process::Command::new(program);
+    let output = command.args(arguments).args(files).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output();
+    let output =
+        output.unwrap_or_else(|error| panic!("cannot run `{program}` ({error}): install `{package}`"));
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{program} {arguments:?}: {text}");
+    text
+}
+
+/// One disk in every format that there is.
+pub struct Written {
+    pub scratch: TempDir,
+    pub digests: bake_disk::BlockDigests,
+}
+
+impl Written {
+    pub fn new(disk: &Layout, threads: usize) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let create = |format: &Format| {
+            let mut options = File::options();
+            let path = scratch.path().join(format.name());
+            options.read(true).write(true).create_new(true).open(path).unwrap()
+        };
+        let files: Vec<File> = Format::all().iter().map(create).collect();
+        let outputs: Vec<_> = Format::all().iter().copied().zip(&files).collect();
+        let digests = write(disk, &outputs, threads, &|_| ()).unwrap();
+        Self { scratch, digests }
+    }
+
+    pub fn path(&self, format: &str) -> PathBuf {
+        self.scratch.path().join(format)
+    }
+}
