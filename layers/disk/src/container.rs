@@ -1,7 +1,7 @@
 //! Containers: wrappings of a disk, each of which holds the same bytes.
 //!
-//! A format is one file below this one, one `mod` line and one line in [`FORMATS`]. It says where everything
-//! goes before the first byte is written ([`Container`]), takes the disk's blocks in any order from any
+//! A format is one file below this one, one `mod` line and one line in `FORMATS`. It says where everything
+//! goes before the first byte is written (its `Container`), takes the disk's blocks in any order from any
 //! thread, and gives a reader of what it wrote. Nothing else in the crate knows its name.
 
 mod pass;

@@ -14,7 +14,7 @@ pub const ZERO_BLOCK: Digest = Digest::from_bytes([
     0x6d, 0x5d, 0x18, 0xd5, 0x46, 0x92, 0x7d, 0x30, 0xda, 0xad, 0x6d, 0x7f, 0xda, 0x15, 0x41,
 ]);
 
-/// How many blocks [`BlockDigests::compute`] spreads over its threads at a time: a bound on memory.
+/// How many blocks are spread over threads at a time: a bound on what waits to be put in order.
 const BATCH: u64 = 1 << 16;
 
 /// Blocks in a row of which none is zeros.
@@ -24,6 +24,12 @@ pub struct Run {
     pub first: u64,
     /// Their digests.
     pub sha256: Vec<Digest>,
+}
+
+impl Run {
+    fn end(&self) -> u64 {
+        self.first + self.sha256.len() as u64
+    }
 }
 
 /// The SHA-256 of every 512 KiB block of a disk; blocks of zeros take no room.
@@ -39,18 +45,31 @@ pub struct BlockDigests {
 }
 
 impl BlockDigests {
-    /// A disk of `len` bytes of which all are zero until they are told otherwise.
-    pub(crate) fn zeros(len: u64) -> Self {
-        Self { block_size: BLOCK_SIZE, disk_size: len, runs: Vec::new() }
+    /// The digests of a disk of `len` bytes on which only `count` blocks can hold something: `block` gives
+    /// their indexes, ascending, and `work` their digests, on up to `threads` threads with a `state` each.
+    pub(crate) fn collect<S, E: Send>(
+        (len, threads): (u64, usize),
+        (count, block): (u64, impl Fn(u64) -> u64 + Sync),
+        state: impl Fn() -> S + Sync,
+        work: impl Fn(&mut S, u64) -> Result<Digest, E> + Sync,
+    ) -> Result<Self, E> {
+        let mut digests = Self { block_size: BLOCK_SIZE, disk_size: len, runs: Vec::new() };
+        for start in (0..count).step_by(BATCH as usize) {
+            let in_batch = BATCH.min(count - start) as usize;
+            let work = |state: &mut S, index| work(state, block(start + index as u64));
+            let batch = parallel::map(threads, in_batch, &state, work)?;
+            (start..).zip(batch).for_each(|(index, digest)| digests.push(block(index), digest));
+        }
+        Ok(digests)
     }
 
     /// Sets the digest of a block after all that were set before.
-    pub(crate) fn push(&mut self, block: u64, digest: Digest) {
+    fn push(&mut self, block: u64, digest: Digest) {
         if digest == ZERO_BLOCK {
             return;
         }
         match self.runs.last_mut() {
-            Some(run) if run.first + run.sha256.len() as u64 == block => run.sha256.push(digest),
+            Some(run) if run.end() == block => run.sha256.push(digest),
             _ => self.runs.push(Run { first: block, sha256: vec![digest] }),
         }
     }
@@ -61,19 +80,34 @@ impl BlockDigests {
     /// # Errors
     /// When `disk` cannot be read.
     pub fn compute(disk: &dyn ReadAt, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Self> {
-        let mut digests = Self::zeros(disk.len());
-        let count = digests.block_count();
-        for start in (0..count).step_by(BATCH as usize) {
-            let in_batch = BATCH.min(count - start) as usize;
-            let batch = parallel::map(threads, in_batch, block_buffer, |buffer, index| {
-                let bytes = block_of(buffer, start + index as u64, disk.len());
-                disk.read_exact_at((start + index as u64) * BLOCK_SIZE, bytes)?;
-                progress(bytes.len() as u64);
-                Ok::<_, io::Error>(block_digest(bytes))
-            })?;
-            (start..).zip(batch).for_each(|(block, digest)| digests.push(block, digest));
+        let len = disk.len();
+        let blocks = (len.div_ceil(BLOCK_SIZE), |index| index);
+        Self::collect((len, threads), blocks, block_buffer, |buffer, block| {
+            let bytes = block_of(buffer, block, len);
+            disk.read_exact_at(block * BLOCK_SIZE, bytes)?;
+            progress(bytes.len() as u64);
+            Ok(block_digest(bytes))
+        })
+    }
+
+    /// The digests of `len` bytes from `offset` on by themselves, such as a partition's, without reading them
+    /// again. `None` where `offset` is not a multiple of [`BLOCK_SIZE`] or the range leaves the disk.
+    ///
+    /// Bytes between the range's end and the next block's start must be zeros, as they are behind every
+    /// partition that [`crate::DiskSpec`] placed.
+    pub fn part(&self, offset: u64, len: u64) -> Option<Self> {
+        let end = offset.checked_add(len).filter(|end| *end <= self.disk_size)?;
+        if !offset.is_multiple_of(BLOCK_SIZE) {
+            return None;
         }
-        Ok(digests)
+        let (first, end) = (offset / BLOCK_SIZE, end.div_ceil(BLOCK_SIZE));
+        let cut = |run: &Run| {
+            let (from, to) = (run.first.max(first), run.end().min(end));
+            let inside = (from < to).then(|| (from - run.first) as usize..(to - run.first) as usize)?;
+            Some(Run { first: from - first, sha256: run.sha256[inside].to_vec() })
+        };
+        let runs = self.runs.iter().filter_map(cut).collect();
+        Some(Self { block_size: BLOCK_SIZE, disk_size: len, runs })
     }
 
     /// Length of the disk in bytes.
@@ -94,12 +128,11 @@ impl BlockDigests {
     /// The digest of every block in order, zeros included.
     pub fn iter(&self) -> impl Iterator<Item = Digest> + '_ {
         let zeros = |from: u64, to: u64| (from..to).map(|_| ZERO_BLOCK);
-        let end = |run: &Run| run.first + run.sha256.len() as u64;
-        let starts = std::iter::once(0).chain(self.runs.iter().map(end));
+        let starts = std::iter::once(0).chain(self.runs.iter().map(Run::end));
         let body = starts
             .zip(&self.runs)
             .flat_map(move |(from, run)| zeros(from, run.first).chain(run.sha256.iter().copied()));
-        body.chain(zeros(self.runs.last().map_or(0, end), self.block_count()))
+        body.chain(zeros(self.runs.last().map_or(0, Run::end), self.block_count()))
     }
 
     /// The digest of the disk: SHA-256 over `bake-disk-1`, the length (64-bit little-endian) and the digest of
@@ -189,6 +222,31 @@ mod tests {
             compute(&disk(&[1], BLOCK_SIZE), 1).disk_digest(),
             compute(&disk(&[1, 0], 2 * BLOCK_SIZE), 1).disk_digest()
         );
+    }
+
+    #[test]
+    fn a_part_has_the_digests_that_it_would_have_alone() {
+        let whole = compute(&disk(&[0, 1, 2, 0, 3, 0], 6 * BLOCK_SIZE), 1);
+        for (from, blocks) in
+            [(0, &[][..]), (0, &[0, 1]), (1, &[1, 2, 0, 3]), (2, &[2]), (3, &[0]), (2, &[2, 0, 3, 0])]
+        {
+            let alone = disk(blocks, blocks.len() as u64 * BLOCK_SIZE);
+            assert_eq!(
+                whole.part(from * BLOCK_SIZE, alone.len()),
+                Some(compute(&alone, 1)),
+                "{from} {blocks:?}"
+            );
+        }
+        let end = 6 * BLOCK_SIZE;
+        assert_eq!(whole.part(0, end), Some(whole.clone()));
+        for (offset, len) in [(1, 1), (0, end + 1), (end, 1), (u64::MAX, 1), (BLOCK_SIZE, u64::MAX)] {
+            assert_eq!(whole.part(offset, len), None, "{offset} {len}");
+        }
+        let short = compute(&disk(&[9], 1000), 1);
+        let mut padded = LayoutBuilder::new();
+        padded.push_bytes(BLOCK_SIZE, vec![9; 1000]);
+        let padded = compute(&padded.finish(3 * BLOCK_SIZE).unwrap(), 1);
+        assert_eq!(padded.part(BLOCK_SIZE, 1000), Some(short));
     }
 
     #[test]

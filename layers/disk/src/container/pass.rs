@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::ops::Range;
 
-use bake_base::{Layout, parallel};
+use bake_base::Layout;
 
 use super::{Chunk, Container, Format, GRANULE, WriteError};
 use crate::digests::{BLOCK_SIZE, BlockDigests, block_buffer, block_digest, block_of};
@@ -51,9 +51,10 @@ pub fn write(
     }
     let blocks = touched_blocks(disk);
     let scratch = || Scratch { buffer: block_buffer(), covered: Vec::new() };
-    let done = parallel::map(threads, blocks.len(), scratch, |Scratch { buffer, covered }, index| {
-        let offset = blocks[index] * BLOCK_SIZE;
-        let bytes = block_of(buffer, blocks[index], disk.len());
+    let block_at = (blocks.len() as u64, |index| blocks[index as usize]);
+    let put = |Scratch { buffer, covered }: &mut Scratch, block| {
+        let offset = block * BLOCK_SIZE;
+        let bytes = block_of(buffer, block, disk.len());
         fill(disk, offset, bytes, covered).map_err(|source| WriteError::Read { offset, source })?;
         let digest = block_digest(bytes);
         let chunk = Chunk { offset, bytes, covered };
@@ -62,16 +63,15 @@ pub fn write(
         }
         progress(bytes.len() as u64);
         Ok(digest)
-    })?;
+    };
+    let digests = BlockDigests::collect((disk.len(), threads), block_at, scratch, put)?;
     for output in &outputs {
         output.container.finish(output.file).map_err(output.error())?;
     }
-    let mut digests = BlockDigests::zeros(disk.len());
-    blocks.into_iter().zip(done).for_each(|(block, digest)| digests.push(block, digest));
     Ok(digests)
 }
 
-/// How many bytes [`write`] will process: those of all blocks that a piece touches.
+/// How many bytes [`write()`] will process: those of all blocks that a piece touches.
 pub fn touched_bytes(disk: &Layout) -> u64 {
     touched_blocks(disk).into_iter().map(|block| BLOCK_SIZE.min(disk.len() - block * BLOCK_SIZE)).sum()
 }

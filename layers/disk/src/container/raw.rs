@@ -4,6 +4,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use bake_base::{FileBytes, ReadAt};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
 use super::{Chunk, Container, Format};
 
 pub(super) const FORMAT: Format = Format {
@@ -11,7 +15,7 @@ pub(super) const FORMAT: Format = Format {
     extension: "raw",
     plan: |disk| Ok(Box::new(Raw { len: disk.len() })),
     recognise: |_| Ok(false),
-    open: |file| Ok(Box::new(file)),
+    open: |file| Ok(Box::new(Reader(file))),
 };
 
 struct Raw {
@@ -34,5 +38,32 @@ impl Container for Raw {
 
     fn finish(&self, _: &File) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// A file whose holes are not read: that would fill the page cache with zeros, which takes longer than
+/// everything else that is done to a disk.
+#[derive(Debug)]
+struct Reader(FileBytes);
+
+impl ReadAt for Reader {
+    fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.len());
+        let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
+        // The file's own position moves, but nothing here depends on it.
+        match rustix::fs::seek(self.0.file(), SeekFrom::Data(offset)) {
+            Ok(data) if data < end => self.0.read_exact_at(offset, buffer),
+            // Data begins behind the buffer or not at all.
+            Ok(_) | Err(Errno::NXIO) => {
+                buffer.fill(0);
+                Ok(())
+            }
+            // A file system that does not know its holes.
+            Err(_) => self.0.read_exact_at(offset, buffer),
+        }
     }
 }

@@ -22,6 +22,19 @@ const LOOKUP: usize = 64;
 /// Length of the header in version 2.
 const HEADER_SIZE_2: u32 = 72;
 
+/// Where the fields of the header lie (section "Header"); those from `INCOMPATIBLE` on are of version 3.
+mod field {
+    pub(super) const VERSION: usize = 4;
+    pub(super) const BACKING_FILE: usize = 8;
+    pub(super) const CLUSTER_BITS: usize = 20;
+    pub(super) const DISK_SIZE: usize = 24;
+    pub(super) const ENCRYPTION: usize = 32;
+    pub(super) const L1_ENTRIES: usize = 36;
+    pub(super) const L1_OFFSET: usize = 40;
+    pub(super) const INCOMPATIBLE: usize = 72;
+    pub(super) const HEADER_SIZE: usize = 100;
+}
+
 pub(super) fn recognise(file: &FileBytes) -> io::Result<bool> {
     let mut magic = [0; MAGIC.len()];
     if file.len() < magic.len() as u64 {
@@ -60,20 +73,20 @@ impl Reader {
             |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let u64_at = |at: usize| u64::from(u32_at(at)) << 32 | u64::from(u32_at(at + 4));
 
-        let version = u32_at(4);
+        let version = u32_at(field::VERSION);
         let header_size = match version {
             2 => HEADER_SIZE_2,
-            3 => u32_at(100),
+            3 => u32_at(field::HEADER_SIZE),
             _ => return Err(unsupported(&format!("version {version}"))),
         };
         let least = if version == 3 { HEADER_SIZE } else { HEADER_SIZE_2 };
         if header_size < least || !header_size.is_multiple_of(8) || file.len() < u64::from(header_size) {
             return Err(damaged(format!("its header of {header_size} bytes is cut short")));
         }
-        let features = if version == 3 { u64_at(72) } else { 0 };
+        let features = if version == 3 { u64_at(field::INCOMPATIBLE) } else { 0 };
         let present = [
-            (u64_at(8) != 0, "a backing file"),
-            (u32_at(32) != 0, "encryption"),
+            (u64_at(field::BACKING_FILE) != 0, "a backing file"),
+            (u32_at(field::ENCRYPTION) != 0, "encryption"),
             (features & 1 << 0 != 0, "writes that were never finished (`qemu-img check -r all` mends it)"),
             (features & 1 << 1 != 0, "a mark that it is corrupt"),
             (features & 1 << 2 != 0, "an external data file"),
@@ -84,11 +97,11 @@ impl Reader {
         if let Some((_, feature)) = present.iter().find(|(present, _)| *present) {
             return Err(unsupported(feature));
         }
-        let (cluster_bits, len) = (u32_at(20), u64_at(24));
+        let (cluster_bits, len) = (u32_at(field::CLUSTER_BITS), u64_at(field::DISK_SIZE));
         if !(9..=21).contains(&cluster_bits) {
             return Err(damaged(format!("clusters of 2^{cluster_bits} bytes: expected 2^9 to 2^21")));
         }
-        let (l1_entries, l1_offset) = (u64::from(u32_at(36)), u64_at(40));
+        let (l1_entries, l1_offset) = (u64::from(u32_at(field::L1_ENTRIES)), u64_at(field::L1_OFFSET));
         let needed = len.div_ceil(1 << (2 * cluster_bits - 3));
         if l1_entries < needed || l1_entries * 8 > MAX_L1 {
             return Err(damaged(format!(
@@ -97,10 +110,10 @@ impl Reader {
             )));
         }
         let reader = Self { file, len, version, cluster_bits, l1_offset };
-        match reader.table(l1_offset, needed * 8) {
-            Err(error) if needed > 0 => Err(damaged(error.to_string())),
-            _ => Ok(reader),
+        if needed > 0 && reader.table(l1_offset, needed * 8).is_err() {
+            return Err(damaged(format!("its L1 table cannot lie at byte {l1_offset}")));
         }
+        Ok(reader)
     }
 
     /// Checks the place of something that begins on a cluster: inside of the file, after the header.
