@@ -1,1 +1,24 @@
-//! (being written)
+//! Archives: bytes become members of a tree.
+//!
+//! Tars, OCI layouts, docker archives and directories are recognised by content and read as data; nothing is
+//! ever extracted. Compressed inputs are decoded once, into a cache or an unnamed file, and read there in
+//! place, so that memory follows the number of members and never their size.
+
+mod cache;
+mod compression;
+mod decode;
+mod error;
+mod input;
+mod local;
+mod lz4;
+mod open;
+mod pipe;
+mod tar;
+mod unnamed;
+
+pub use compression::{Compression, Limits, RECOGNISED_BY};
+pub use decode::Progress;
+pub use error::{ArchiveError, MemberProblem};
+pub use input::{Input, InputKind, PendingDigest};
+pub use open::{OpenOptions, Opened, open_overlay, open_rootfs};
+pub use tar::{TarMembers, is_tar, read_tar};

@@ -1,0 +1,109 @@
+//! Local files as plain bytes: read in place, or decoded once into the cache or an unnamed file.
+
+use std::fs::{File, OpenOptions as FileOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use bake_base::{Digest, FileBytes, ReadAt};
+use rustix::fs::OFlags;
+
+use crate::cache::Cache;
+use crate::decode::decode;
+use crate::input::{PendingDigest, Watch};
+use crate::tar::is_tar;
+use crate::unnamed::Unnamed;
+use crate::{ArchiveError, Compression, OpenOptions, RECOGNISED_BY};
+
+/// A local file whose plain bytes can be read at any offset.
+pub(crate) struct Local {
+    pub source: Arc<dyn ReadAt>,
+    pub compression: Compression,
+    /// The digest of the file as it lies there.
+    pub digest: PendingDigest,
+}
+
+/// Opens without waiting for a writer, should it be a pipe.
+pub(crate) fn open(label: &str, path: &Path) -> Result<File, ArchiveError> {
+    let flags = (OFlags::NONBLOCK | OFlags::CLOEXEC).bits().cast_signed();
+    let file = FileOptions::new().read(true).custom_flags(flags).open(path);
+    file.map_err(ArchiveError::io(label, "opening"))
+}
+
+/// The first bytes of a source.
+pub(crate) fn head(label: &str, source: &dyn ReadAt) -> Result<Vec<u8>, ArchiveError> {
+    let mut head = vec![0; source.len().min(RECOGNISED_BY as u64) as usize];
+    source.read_exact_at(0, &mut head).map_err(ArchiveError::io(label, "reading"))?;
+    Ok(head)
+}
+
+/// A tar has the first say: the name of its first member may look like anything.
+pub(crate) fn recognise(head: &[u8]) -> Compression {
+    if is_tar(head) { Compression::None } else { Compression::recognise(head) }
+}
+
+/// Takes a regular file of any compression.
+pub(crate) fn load(label: &str, file: File, options: &OpenOptions) -> Result<Local, ArchiveError> {
+    let file = Arc::new(file);
+    let bytes: Arc<dyn ReadAt> = {
+        let file = file.try_clone().map_err(ArchiveError::io(label, "opening"))?;
+        Arc::new(FileBytes::new(file).map_err(ArchiveError::io(label, "opening"))?)
+    };
+    let watch = Watch::new(label, file, Arc::clone(&bytes))?;
+    let compression = recognise(&head(label, &*bytes)?);
+    let cache = options.cache.as_deref().map(Cache::new);
+    let recalled =
+        cache.as_ref().filter(|_| !options.paranoid).and_then(|cache| cache.recall(&watch.identity));
+    if compression == Compression::None {
+        let digest = match recalled {
+            Some(digest) => PendingDigest::watched(digest, watch),
+            None => PendingDigest::of_file(watch, cache),
+        };
+        return Ok(Local { source: bytes, compression, digest });
+    }
+    // Hashing costs a fraction of decoding: worth it wherever the layer may be known already.
+    let blob = match (recalled, &cache) {
+        (Some(digest), _) => Some(digest),
+        (None, Some(cache)) if cache.has_layers() => Some(watch.hash(&AtomicBool::new(false))?),
+        _ => None,
+    };
+    let (source, blob, _) = plain(label, &*bytes, compression, blob, options)?;
+    watch.check()?;
+    if let Some(cache) = &cache {
+        cache.remember(&watch.identity, blob);
+    }
+    Ok(Local { source, compression, digest: PendingDigest::known(blob) })
+}
+
+/// What a compressed blob decodes to, the blob's digest and that of what it decodes to. `known` is the blob's
+/// digest, if it has been computed or vouched for.
+pub(crate) fn plain(
+    label: &str,
+    blob: &dyn ReadAt,
+    compression: Compression,
+    known: Option<Digest>,
+    options: &OpenOptions,
+) -> Result<(Arc<dyn ReadAt>, Digest, Digest), ArchiveError> {
+    let cache = options.cache.as_deref().map(Cache::new);
+    if let (Some(cache), Some(known)) = (&cache, known)
+        && let Some((file, digest)) = cache.layer(&known, options.paranoid)?
+    {
+        let source = FileBytes::new(file).map_err(ArchiveError::io(label, "reading"))?;
+        return Ok((Arc::new(source), known, digest));
+    }
+    let workshop = match &cache {
+        Some(cache) => cache.workshop(),
+        None => Unnamed::new(&options.scratch),
+    };
+    let place = options.cache.as_deref().unwrap_or(&options.scratch).display().to_string();
+    let workshop = workshop.map_err(ArchiveError::io(&place, "making a file in"))?;
+    let decoded = decode(label, blob, compression, options.limits, workshop.file(), options.progress)?;
+    if let Some(cache) = &cache {
+        let kept = cache.keep(&decoded.blob, &workshop, decoded.len, decoded.digest);
+        kept.map_err(ArchiveError::io(&place, "keeping a layer in"))?;
+    }
+    let file = workshop.file().try_clone().map_err(ArchiveError::io(label, "reading"))?;
+    let source = FileBytes::new(file).map_err(ArchiveError::io(label, "reading"))?;
+    Ok((Arc::new(source), decoded.blob, decoded.digest))
+}

@@ -1,0 +1,137 @@
+//! The front door: a path becomes layers of members.
+
+use std::path::{Path, PathBuf};
+
+use bake_tree::{Member, Policy};
+
+use crate::decode::Progress;
+use crate::input::{Input, InputKind};
+use crate::local::{self, Local};
+use crate::tar::read_tar;
+use crate::{ArchiveError, Compression, Limits};
+
+/// How inputs are opened.
+#[derive(Clone)]
+pub struct OpenOptions<'a> {
+    /// The architecture to take from an image that has several, as `uname -m` calls it.
+    pub architecture: &'a str,
+    /// Where decoded layers and digests are kept between runs.
+    pub cache: Option<PathBuf>,
+    /// Where inputs are decoded to without a cache, in files without a name.
+    pub scratch: PathBuf,
+    /// Whether to believe neither times of files nor the cache, and hash everything again.
+    pub paranoid: bool,
+    /// What decoding may cost.
+    pub limits: Limits,
+    /// How many layers are decoded at once.
+    pub threads: usize,
+    /// Whether a directory given as overlay keeps owners, modes, times and attributes.
+    pub preserve: bool,
+    /// Told how many bytes were decoded.
+    pub progress: Progress<'a>,
+}
+
+impl Default for OpenOptions<'_> {
+    fn default() -> Self {
+        Self {
+            architecture: "x86_64",
+            cache: None,
+            scratch: PathBuf::from("/tmp"),
+            paranoid: false,
+            limits: Limits::default(),
+            threads: 1,
+            preserve: false,
+            progress: &|_| {},
+        }
+    }
+}
+
+impl std::fmt::Debug for OpenOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenOptions")
+            .field("architecture", &self.architecture)
+            .field("cache", &self.cache)
+            .field("scratch", &self.scratch)
+            .field("paranoid", &self.paranoid)
+            .field("limits", &self.limits)
+            .field("threads", &self.threads)
+            .field("preserve", &self.preserve)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An input that has been opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// The layers from the lowest, each with the policy that [`bake_tree::Tree::apply`] merges it by.
+    pub layers: Vec<(Vec<Member>, Policy)>,
+    /// What was read.
+    pub inputs: Vec<Input>,
+    /// What the input has and an image does not, in words.
+    pub notes: Vec<String>,
+}
+
+/// Opens a root file system: a tar of any compression, an OCI image layout as directory or archive, a
+/// `docker save` archive, or a directory, recognised by content.
+///
+/// # Errors
+/// When the input cannot be read, is none of these, or is damaged in any way.
+pub fn open_rootfs(path: &Path, options: &OpenOptions) -> Result<Opened, ArchiveError> {
+    open(path, options)
+}
+
+/// Opens an overlay: a tar of any compression, or a directory of a checkout.
+///
+/// # Errors
+/// As [`open_rootfs`].
+pub fn open_overlay(path: &Path, options: &OpenOptions) -> Result<Opened, ArchiveError> {
+    open(path, options)
+}
+
+fn open(path: &Path, options: &OpenOptions) -> Result<Opened, ArchiveError> {
+    let label = path.display().to_string();
+    let file = local::open(&label, path)?;
+    let stat = file.metadata().map_err(ArchiveError::io(&label, "opening"))?;
+    if !stat.is_file() {
+        return Err(unrecognised(&label, "no regular file"));
+    }
+    let Local { source, compression, digest } = local::load(&label, file, options)?;
+    let head = local::head(&label, &*source)?;
+    if !crate::is_tar(&head) {
+        return Err(unrecognised(&label, &describe(compression, &head)));
+    }
+    let tar = read_tar(&label, &source)?;
+    let input = Input { label, kind: InputKind::Tar(compression), digest };
+    Ok(Opened { layers: vec![(tar.members, Policy::TAR)], inputs: vec![input], notes: tar.notes })
+}
+
+fn unrecognised(label: &str, found: &str) -> ArchiveError {
+    ArchiveError::Unrecognised {
+        file: label.to_owned(),
+        found: found.to_owned(),
+        expected: "a tar (plain or compressed with gzip, xz, zstd or bzip2), an OCI image layout, \
+                   a `docker save` archive or a directory",
+    }
+}
+
+/// What a file that is no tar might be.
+fn describe(compression: Compression, head: &[u8]) -> String {
+    let known = match head {
+        [] => "empty",
+        [0x1f, 0x9d | 0xa0, ..] => "compressed with `compress`",
+        [b'L', b'Z', b'I', b'P', ..] => "compressed with lzip",
+        [b'P', b'K', 3, 4, ..] => "a zip archive",
+        [b'7', b'z', 0xbc, 0xaf, ..] => "a 7z archive",
+        [0xed, 0xab, 0xee, 0xdb, ..] => "an RPM package",
+        [b'!', b'<', b'a', b'r', ..] => "an `ar` archive, perhaps a Debian package",
+        [b'0', b'7', b'0', b'7', b'0', ..] => "a cpio archive",
+        [b'Q', b'F', b'I', 0xfb, ..] => "a qcow2 disk image",
+        [b'h', b's', b'q', b's', ..] => "a squashfs file system",
+        _ if head.get(510..512) == Some(&[0x55, 0xaa]) => "a disk image",
+        _ => "no tar",
+    };
+    match compression {
+        Compression::None => known.to_owned(),
+        compression => format!("{compression} of something that is {known}"),
+    }
+}
