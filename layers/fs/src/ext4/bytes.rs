@@ -1,0 +1,100 @@
+//! Little-endian fields at fixed offsets, and the bytes of an image's own structures gathered for its layout.
+
+use std::io;
+use std::sync::Arc;
+
+use bake_base::{LayoutBuilder, ReadAt};
+
+use super::geometry::BLOCK;
+
+/// One block in the making.
+pub(super) type Block = [u8; BLOCK as usize];
+
+/// An empty block.
+pub(super) const EMPTY: Block = [0; BLOCK as usize];
+
+pub(super) fn put16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_le_bytes());
+}
+
+pub(super) fn put32(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// Splits a number over two 32-bit fields that lie apart, as everything that outgrew ext2 does.
+pub(super) fn put_split32(bytes: &mut [u8], low: usize, high: usize, value: u64) {
+    put32(bytes, low, value as u32);
+    put32(bytes, high, (value >> 32) as u32);
+}
+
+/// Splits a 32-bit number over two 16-bit fields.
+pub(super) fn put_split16(bytes: &mut [u8], low: usize, high: usize, value: u32) {
+    put16(bytes, low, value as u16);
+    put16(bytes, high, (value >> 16) as u16);
+}
+
+/// Bytes in memory that were never copied into their place.
+#[derive(Debug)]
+pub(super) struct Gathered(Vec<u8>);
+
+impl Gathered {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl ReadAt for Gathered {
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let from = usize::try_from(offset).ok().and_then(|start| self.0.get(start..)?.get(..buffer.len()));
+        buffer.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// All structures that are not a file's data, in one allocation.
+///
+/// Most of them are a short head and a checksum at the end of a block; only those are kept, and the zeros
+/// between are left to the layout, so that memory follows the names and not the blocks.
+#[derive(Debug, Default)]
+pub(super) struct Ink {
+    bytes: Vec<u8>,
+    /// Offset in the image, offset in `bytes`, length.
+    runs: Vec<(u64, usize, usize)>,
+}
+
+impl Ink {
+    /// Puts bytes at an offset of the image and says where they are kept.
+    pub fn put(&mut self, offset: u64, bytes: &[u8]) -> usize {
+        let at = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.again(offset, at, bytes.len());
+        at
+    }
+
+    /// Puts bytes that are kept already at another offset too.
+    pub fn again(&mut self, offset: u64, at: usize, len: usize) {
+        if len > 0 {
+            self.runs.push((offset, at, len));
+        }
+    }
+
+    /// Puts a block whose last `tail` bytes stand apart from its beginning.
+    pub fn put_block(&mut self, number: u64, block: &Block, tail: usize) {
+        let (body, end) = block.split_at(block.len() - tail);
+        let used = body.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        self.put(number * BLOCK, &body[..used]);
+        self.put(number * BLOCK + body.len() as u64, end);
+    }
+
+    /// Hands everything over to the layout.
+    pub fn finish(self, layout: &mut LayoutBuilder) {
+        let source: Arc<dyn ReadAt> = Arc::new(Gathered(self.bytes));
+        for (offset, at, len) in self.runs {
+            layout.push(offset, len as u64, Arc::clone(&source), at as u64);
+        }
+    }
+}

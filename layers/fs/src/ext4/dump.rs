@@ -1,0 +1,111 @@
+//! A file system as text, for `bake inspect` and for snapshots: superblock, groups and inodes in use.
+
+use std::fmt::Write as _;
+use std::io;
+
+use bake_base::{ReadAt, Uuid};
+
+use super::geometry::{BLOCK, DESCRIPTOR_SIZE, INODE_SIZE};
+use super::superblock::{MAGIC, MAGIC_OFFSET, PRIMARY_OFFSET, SIZE};
+
+/// Why there is no text.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DumpError {
+    /// The bytes cannot be read, or there are too few of them.
+    #[error("reading the file system failed")]
+    Read(#[from] io::Error),
+    /// Not an ext4 file system, or one of a shape that is not made here.
+    #[error("this is no ext4 file system with blocks of 4096, inodes of 256 and descriptors of 64 bytes")]
+    Unknown,
+}
+
+/// One line for each field of the superblock that varies, one for each group, one for each inode in use.
+///
+/// # Errors
+/// When the bytes cannot be read or are no such file system.
+pub fn dump(image: &dyn ReadAt) -> Result<String, DumpError> {
+    let mut superblock = [0; SIZE];
+    image.read_exact_at(PRIMARY_OFFSET, &mut superblock)?;
+    let word = |at: usize| get32(&superblock, at);
+    let half = |at: usize| get16(&superblock, at);
+    let known = half(MAGIC_OFFSET) == MAGIC
+        && word(0x18) == 2
+        && usize::from(half(0x58)) == INODE_SIZE
+        && usize::from(half(0xfe)) == DESCRIPTOR_SIZE
+        && word(0x28) != 0
+        && u64::from(word(0x28)) <= 8 * BLOCK;
+    if !known {
+        return Err(DumpError::Unknown);
+    }
+    let uuid = |at: usize| Uuid::from_slice(&superblock[at..at + 16]).unwrap_or_default();
+    let blocks = u64::from(word(0x150)) << 32 | u64::from(word(0x04));
+    let free = u64::from(word(0x158)) << 32 | u64::from(word(0x0c));
+    let label: Vec<u8> = superblock[0x78..0x88].iter().copied().take_while(|byte| *byte != 0).collect();
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _ = writeln!(text, "ext4 {} label \"{}\" hash seed {}", uuid(0x68), label.escape_ascii(), uuid(0xec));
+    let _ = writeln!(text, "  features {:#x} {:#x} {:#x}", word(0x5c), word(0x60), word(0x64));
+    let _ = writeln!(text, "  blocks {blocks} free {free} overhead {}", word(0x248));
+    let _ = writeln!(text, "  inodes {} free {} in a group {}", word(0x00), word(0x10), word(0x28));
+    let _ = writeln!(text, "  made {} written {} checksum {:#010x}", word(0x108), word(0x30), word(0x3fc));
+    let per_group = word(0x28);
+    for group in 0..word(0x00) / per_group {
+        dump_group(image, group, per_group, &mut text)?;
+    }
+    Ok(text)
+}
+
+fn dump_group(image: &dyn ReadAt, group: u32, per_group: u32, text: &mut String) -> Result<(), DumpError> {
+    let mut descriptor = [0; DESCRIPTOR_SIZE];
+    image.read_exact_at(BLOCK + u64::from(group) * DESCRIPTOR_SIZE as u64, &mut descriptor)?;
+    let split32 = |low, high| u64::from(get32(&descriptor, high)) << 32 | u64::from(get32(&descriptor, low));
+    let split16 = |low, high| u32::from(get16(&descriptor, high)) << 16 | u32::from(get16(&descriptor, low));
+    let table = split32(0x08, 0x28);
+    let unused = split16(0x1c, 0x32);
+    let _ = writeln!(
+        text,
+        "group {group} bitmaps {} {} table {table} free {} {} directories {} unused {unused} flags {:#x}",
+        split32(0x00, 0x20),
+        split32(0x04, 0x24),
+        split16(0x0c, 0x2c),
+        split16(0x0e, 0x2e),
+        split16(0x10, 0x30),
+        get16(&descriptor, 0x12),
+    );
+    let mut inode = [0; INODE_SIZE];
+    for index in 0..per_group.saturating_sub(unused) {
+        let offset = u64::from(index) * INODE_SIZE as u64;
+        image.read_exact_at(table.saturating_mul(BLOCK).saturating_add(offset), &mut inode)?;
+        if get16(&inode, 0x1a) > 0 {
+            let number = u64::from(group) * u64::from(per_group) + u64::from(index) + 1;
+            dump_inode(number, &inode, text);
+        }
+    }
+    Ok(())
+}
+
+fn dump_inode(number: u64, inode: &[u8; INODE_SIZE], text: &mut String) {
+    let half = |at| u64::from(get16(inode, at));
+    let word = |at| u64::from(get32(inode, at));
+    let _ = writeln!(
+        text,
+        "  inode {number} mode {:o} owner {}:{} links {} size {} sectors {} flags {:#x} attributes {}",
+        half(0x00),
+        half(0x78) << 16 | half(0x02),
+        half(0x7a) << 16 | half(0x18),
+        half(0x1a),
+        word(0x6c) << 32 | word(0x04),
+        half(0x74) << 32 | word(0x1c),
+        word(0x20),
+        half(0x76) << 32 | word(0x68),
+    );
+}
+
+fn get16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn get32(bytes: &[u8], at: usize) -> u32 {
+    u32::from(get16(bytes, at + 2)) << 16 | u32::from(get16(bytes, at))
+}
