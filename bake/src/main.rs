@@ -1,2 +1,28 @@
-//! The command line.
-fn main() {}
+//! `bake`: from recipes and a root file system to reproducible images. This crate is the command line; it
+//! knows no format.
+
+mod cli;
+mod cmd;
+mod env;
+mod error;
+mod spec;
+mod ui;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let result = match cli::Cli::parse().command {
+        cli::Command::Image(args) => cmd::image::run(&args),
+        cli::Command::Boot(args) => cmd::boot::run(&args),
+        cli::Command::Completions { shell } => cmd::completions::run(shell),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            ui::report(&failure);
+            ExitCode::from(failure.status())
+        }
+    }
+}

@@ -1,1 +1,32 @@
-//! (being written)
+//! Composes layers into a tree and the tree into a disk.
+//!
+//! [`compose`] merges root file system, overlays, product and host policy and finds the kernel;
+//! [`Composition::lay_out`] decides every number of the disk; [`Image::write`] writes it. The first two are
+//! the plan: they read and compute, and write nothing but the cache of decoded layers.
+
+mod accounts;
+mod bootable;
+mod compose;
+mod disk;
+mod error;
+mod host;
+mod manifest;
+mod normalise;
+mod plan;
+mod policy;
+mod product;
+mod profile;
+mod spec;
+mod units;
+mod write;
+
+pub use bake_boot::Architecture;
+pub use compose::{Composition, compose};
+pub use disk::Image;
+pub use error::Error;
+pub use manifest::{Artifact, FORMAT_REVISION, Manifest};
+pub use plan::Plan;
+pub use policy::HostPolicy;
+pub use profile::{Loader, Profile, Size};
+pub use spec::{ImageSpec, Surroundings};
+pub use write::{Output, Written};

@@ -184,7 +184,19 @@ impl Tree {
     /// Everything below the root and the root itself: each name once, a directory before what it holds,
     /// names in order.
     pub fn walk(&self) -> Walk<'_> {
-        Walk { tree: self, stack: vec![(TreePath::root(), Self::ROOT)] }
+        self.walk_from(Self::ROOT)
+    }
+
+    /// Like [`Tree::walk`], from another entry: paths are relative to it.
+    pub fn walk_from(&self, id: InodeId) -> Walk<'_> {
+        Walk { tree: self, stack: vec![(TreePath::root(), id)] }
+    }
+
+    /// Paths of what the layer that is not sealed yet has brought, in order.
+    pub fn fresh(&self) -> impl Iterator<Item = TreePath> {
+        self.walk()
+            .filter(|(_, id)| self.inode(*id).layer == self.layer && *id != Self::ROOT)
+            .map(|(path, _)| path)
     }
 
     /// The newest time of any entry that has one of its own.

@@ -1,0 +1,235 @@
+//! The arguments of every command. No logic: what they mean is decided in `cmd`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Bakes reproducible images for DC/OS clusters: the same input gives the same bytes, on every machine,
+/// without privileges.
+#[derive(Debug, Parser)]
+#[command(name = "bake", version, propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Turns a root file system into a bootable disk image
+    Image(Box<ImageArgs>),
+    /// Boots an image in QEMU, which leaves it untouched
+    Boot(BootArgs),
+    /// Writes completions for a shell to standard output
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `bake image`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bake image --rootfs rootfs.tar.zst --out images
+  bake image --rootfs oci:layout/ --arch arm64 --product bootstrap.tar.xz --role master --out images
+  bake image --rootfs rootfs.tar --overlay site/ --format raw,qcow2 --plan
+  bake image                      bakes every image of bake.toml
+
+Without --rootfs, bakes the images that bake.toml lists; flags override the file.")]
+pub struct ImageArgs {
+    /// The images to bake, by the names in the spec file; all of them when none is named
+    pub names: Vec<String>,
+    /// The spec file [default: bake.toml, where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub spec: Option<PathBuf>,
+    /// Root file system: a tar (plain, gzip, xz, zstd, bzip2), an OCI layout or docker archive, or a directory
+    #[arg(long, value_name = "PATH")]
+    pub rootfs: Option<PathBuf>,
+    /// Architecture to take out of a multi-platform image
+    #[arg(long, value_enum)]
+    pub arch: Option<ArchArg>,
+    /// Distribution family [default: by the root file system's os-release]
+    #[arg(long)]
+    pub profile: Option<String>,
+    /// Name of the image; its files are called after it [default: the profile's name]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Directory or tar to put on top; may be repeated, in order
+    #[arg(long, value_name = "PATH")]
+    pub overlay: Vec<PathBuf>,
+    /// Keep owners, modes and times of overlays that are directories
+    #[arg(long)]
+    pub preserve: bool,
+    /// Bootstrap tarball, extracted to /opt/mesosphere
+    #[arg(long, value_name = "PATH")]
+    pub product: Option<PathBuf>,
+    /// Role that every host of this image has; without it the image takes its role at boot
+    #[arg(long)]
+    pub role: Vec<String>,
+    /// Container formats, separated by commas [default: raw]
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
+    pub format: Vec<String>,
+    /// Size of the disk, a whole number of GiB [default: the smallest that fits]
+    #[arg(long)]
+    pub size: Option<String>,
+    /// Percentage of the root file system to leave free [default: 20]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=90))]
+    pub free: Option<u8>,
+    /// Logical sector size in bytes; 4096 is for bare metal with 4Kn disks
+    #[arg(long, value_enum)]
+    pub sector_size: Option<SectorSizeArg>,
+    /// What the firmware starts [default: the profile's choice]
+    #[arg(long, value_enum)]
+    pub loader: Option<LoaderArg>,
+    /// Kernel argument behind the profile's; may be repeated
+    #[arg(long, value_name = "ARG")]
+    pub kernel_arg: Vec<String>,
+    /// Newest time in the image, seconds since 1970 [default: SOURCE_DATE_EPOCH, else the root file system's newest]
+    #[arg(long, value_name = "SECONDS")]
+    pub epoch: Option<u64>,
+    /// Directory for the image, its manifest and its sums
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub out: PathBuf,
+    /// Print what would be done and why, and write nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Add the plain SHA-256 of raw disks to SHA256SUMS, which takes a second pass over them
+    #[arg(long)]
+    pub sum_raw: bool,
+    /// Threads to use [default: all]; the result is the same
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Where decoded layers and digests are kept [default: the user's cache directory]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_cache")]
+    pub cache: Option<PathBuf>,
+    /// Keep nothing and use nothing kept
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Hash every input again, even when size, times and inode say that it did not change
+    #[arg(long)]
+    pub paranoid: bool,
+    /// Most bytes that compressed inputs may decode to
+    #[arg(long, value_name = "SIZE", default_value = "64G")]
+    pub max_decoded: String,
+}
+
+/// Processor architectures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ArchArg {
+    /// amd64
+    #[value(name = "x86-64", alias = "x86_64", alias = "amd64")]
+    X86_64,
+    /// aarch64
+    #[value(name = "arm64", alias = "aarch64")]
+    Arm64,
+}
+
+/// Boot loaders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LoaderArg {
+    /// systemd-boot with an entry for the kernel
+    SystemdBoot,
+    /// One unified kernel image
+    Unified,
+}
+
+/// Logical sector sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SectorSizeArg {
+    /// Virtual disks and most real ones
+    #[value(name = "512")]
+    Bytes512,
+    /// 4Kn disks
+    #[value(name = "4096")]
+    Bytes4096,
+}
+
+/// `bake boot`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bake boot images/debian.raw
+  bake boot images/debian.raw --credential dcos.roles=master --expect 'Reached target.*multi-user'
+  bake boot images/debian.raw --keep state.qcow2 --grow 20G     boots the same machine again the next time")]
+pub struct BootArgs {
+    /// The image, in any container format
+    pub image: PathBuf,
+    /// End well as soon as the console has shown this regular expression; may be repeated, all must be seen
+    #[arg(long, value_name = "REGEX")]
+    pub expect: Vec<String>,
+    /// Seconds until it is too late
+    #[arg(long, value_name = "S", default_value_t = 300)]
+    pub timeout: u64,
+    /// System credential for the machine, NAME=VALUE; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub credential: Vec<String>,
+    /// Firmware of the machine
+    #[arg(long, value_enum, default_value = "uefi")]
+    pub firmware: FirmwareArg,
+    /// How the disk is attached
+    #[arg(long, value_enum, default_value = "virtio")]
+    pub disk: DiskArg,
+    /// Start this kernel of the image's root file system directly, with these arguments, instead of the firmware's choice
+    #[arg(long, value_names = ["KERNEL", "INITRD", "ARGS"], num_args = 3)]
+    pub kernel: Option<Vec<String>>,
+    /// Keep what the machine writes in this file and start from it the next time
+    #[arg(long, value_name = "FILE")]
+    pub keep: Option<PathBuf>,
+    /// Size of the machine's disk [default: the image's]
+    #[arg(long, value_name = "SIZE")]
+    pub grow: Option<String>,
+    /// Memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    pub memory: u32,
+    /// What runs the machine: `tcg` works everywhere, `kvm` is fast where there is one
+    #[arg(long, value_enum, default_value = "tcg")]
+    pub accel: AccelArg,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Firmware of a virtual machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FirmwareArg {
+    /// OVMF or AAVMF
+    Uefi,
+    /// SeaBIOS
+    Bios,
+}
+
+/// How a virtual machine sees the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DiskArg {
+    /// virtio-blk
+    Virtio,
+    /// NVMe
+    Nvme,
+}
+
+/// What runs a virtual machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AccelArg {
+    /// Emulation
+    Tcg,
+    /// The kernel's
+    Kvm,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

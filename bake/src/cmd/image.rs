@@ -1,0 +1,241 @@
+//! `bake image`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use bake_base::{Epoch, json};
+use bake_boot::Architecture;
+use bake_disk::SectorSize;
+use bake_disk::container::Format;
+use bake_image::{HostPolicy, Image, ImageSpec, Loader, Output, Size, Surroundings, compose};
+
+use crate::cli::{ArchArg, ImageArgs, LoaderArg, SectorSizeArg};
+use crate::env;
+use crate::error::Failure;
+use crate::spec::{ImageEntry, Spec};
+use crate::ui::Printer;
+
+/// The spec file that is read when none is named.
+const SPEC: &str = "bake.toml";
+/// Percentage of the root file system that stays free when nothing else is asked for.
+const FREE: u8 = 20;
+
+/// One image to bake and where it goes.
+struct Job {
+    spec: ImageSpec,
+    formats: Vec<Format>,
+    directory: PathBuf,
+}
+
+/// Bakes the image that the flags describe, or those of the spec file.
+pub fn run(args: &ImageArgs) -> Result<(), Failure> {
+    let printer = Printer::new(args.quiet);
+    let jobs = jobs(args)?;
+    let surroundings = surroundings(args)?;
+    jobs.into_iter().try_for_each(|job| bake(job, args, &surroundings, printer))
+}
+
+fn bake(job: Job, args: &ImageArgs, surroundings: &Surroundings, printer: Printer) -> Result<(), Failure> {
+    let surroundings = Surroundings { scratch: existing_parent(&job.directory), ..surroundings.clone() };
+    let bar = printer.bytes("decoding");
+    let composition = compose(&job.spec, &surroundings, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    let image = composition.lay_out(surroundings.threads)?;
+    if args.plan {
+        let plan = image.plan(&job.formats);
+        let text = if args.json { to_json(&plan)? } else { plan.to_string().into_bytes() };
+        return printer.raw(&text);
+    }
+    write(image, &job, args, &surroundings, printer)
+}
+
+fn write(
+    image: Image,
+    job: &Job,
+    args: &ImageArgs,
+    surroundings: &Surroundings,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let bar = printer.bytes("writing");
+    bar.set_length(image.data_bytes());
+    let output = Output {
+        directory: &job.directory,
+        formats: &job.formats,
+        sum_raw: args.sum_raw,
+        threads: surroundings.threads,
+    };
+    let written = image.write(&output, &|bytes| bar.inc(bytes))?;
+    bar.finish_and_clear();
+    if args.json {
+        return printer.raw(&to_json(&written.manifest)?);
+    }
+    let manifest = &written.manifest;
+    for note in &manifest.normalised.notes {
+        printer.note(note);
+    }
+    for file in &written.files {
+        printer.line(job.directory.join(file).display().to_string())?;
+    }
+    let gib = manifest.disk.size >> 30;
+    printer.line(format!("disk {} ({gib} GiB, {} for {})", manifest.disk.digest, manifest.profile, manifest.architecture))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
+    json::to_canonical(value).map_err(|error| Failure::new(format!("rendering JSON failed: {error}")))
+}
+
+/// The nearest directory that exists: where files without a name can lie that will be on the same file system.
+fn existing_parent(directory: &Path) -> PathBuf {
+    let found = directory.ancestors().find(|path| path.is_dir());
+    found.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new(".")).to_owned()
+}
+
+fn surroundings(args: &ImageArgs) -> Result<Surroundings, Failure> {
+    let max_decoded: Size =
+        args.max_decoded.parse().map_err(|reason| Failure::usage(format!("--max-decoded: {reason}")))?;
+    let cache = args.cache.clone().or_else(env::cache_directory).filter(|_| !args.no_cache);
+    Ok(Surroundings {
+        threads: args.threads.map_or_else(env::threads, usize::from),
+        cache,
+        scratch: PathBuf::new(),
+        paranoid: args.paranoid,
+        max_decoded: max_decoded.0,
+    })
+}
+
+/// What is to be baked: the flags alone with `--rootfs`, otherwise the spec file with the flags over it.
+fn jobs(args: &ImageArgs) -> Result<Vec<Job>, Failure> {
+    let file = args.spec.clone().or_else(|| Some(PathBuf::from(SPEC)).filter(|path| path.exists()));
+    let spec = file.as_deref().map(Spec::read).transpose()?;
+    if args.rootfs.is_some() {
+        if let Some(name) = args.names.first() {
+            return Err(Failure::usage(format!("`{name}` is unexpected: with --rootfs the flags describe one image")));
+        }
+        let policy = spec.filter(|_| args.spec.is_some()).map(|spec| spec.policy).unwrap_or_default();
+        return Ok(vec![job(args, &ImageEntry::default(), Path::new(""), &policy, args.out.clone())?]);
+    }
+    let Some(spec) = spec else {
+        let message = format!("nothing to bake: give --rootfs, or write a {SPEC}");
+        return Err(Failure::usage(message));
+    };
+    let mut jobs = Vec::new();
+    let mut directories = BTreeSet::new();
+    let mut unknown: BTreeSet<&String> = args.names.iter().collect();
+    for (index, entry) in spec.images.iter().enumerate() {
+        let name = entry.name.clone().or(entry.profile.clone());
+        let name = name.ok_or_else(|| Failure::usage(format!("image {} of the spec file has no `name`", index + 1)))?;
+        unknown.remove(&name);
+        if !args.names.is_empty() && !args.names.contains(&name) {
+            continue;
+        }
+        if !directories.insert(name.clone()) {
+            return Err(Failure::usage(format!("two images of the spec file are called `{name}`")));
+        }
+        jobs.push(job(args, entry, &spec.directory, &spec.policy, args.out.join(&name))?);
+    }
+    if let Some(name) = unknown.first() {
+        return Err(Failure::usage(format!("no image of the spec file is called `{name}`")));
+    }
+    if jobs.is_empty() {
+        return Err(Failure::usage("the spec file lists no image: add an [[image]] with a `rootfs`"));
+    }
+    if jobs.len() > 1 && args.name.is_some() {
+        return Err(Failure::usage("--name: several images cannot have one name"));
+    }
+    Ok(jobs)
+}
+
+/// One image: the flags where they are given, otherwise the entry of the spec file.
+fn job(
+    args: &ImageArgs,
+    entry: &ImageEntry,
+    base: &Path,
+    policy: &HostPolicy,
+    directory: PathBuf,
+) -> Result<Job, Failure> {
+    let from_spec = |path: &PathBuf| base.join(path);
+    let rootfs = args.rootfs.clone().or_else(|| entry.rootfs.as_ref().map(from_spec));
+    let rootfs = rootfs.ok_or_else(|| Failure::usage("an image of the spec file has no `rootfs`"))?;
+    let overlays = match args.overlay.as_slice() {
+        [] => entry.overlays.iter().map(from_spec).collect(),
+        overlays => overlays.to_vec(),
+    };
+    let mut policy = policy.clone();
+    policy.kernel.args.extend(args.kernel_arg.iter().cloned());
+    let spec = ImageSpec {
+        name: args.name.clone().or_else(|| entry.name.clone()),
+        profile: args.profile.clone().or_else(|| entry.profile.clone()),
+        rootfs,
+        arch: architecture(args, entry)?,
+        overlays,
+        preserve: args.preserve || entry.preserve,
+        product: args.product.clone().or_else(|| entry.product.as_ref().map(from_spec)),
+        roles: if args.role.is_empty() { entry.roles.clone() } else { args.role.clone() },
+        policy,
+        loader: args.loader.map(loader).or(entry.loader),
+        size: size(args, entry)?,
+        free: args.free.or(entry.free).unwrap_or(FREE),
+        sector_size: sector_size(args, entry)?,
+        epoch: epoch(args, entry)?,
+    };
+    if spec.free > 90 {
+        return Err(Failure::usage(format!("free = {}: expected 0 to 90", spec.free)));
+    }
+    let names = if args.format.is_empty() { &entry.formats } else { &args.format };
+    let mut formats: Vec<Format> = Vec::new();
+    for name in names {
+        let format = name.parse().map_err(|error| Failure::usage(format!("--format: {error}")))?;
+        if !formats.contains(&format) {
+            formats.push(format);
+        }
+    }
+    if formats.is_empty() {
+        formats.push(Format::RAW);
+    }
+    Ok(Job { spec, formats, directory })
+}
+
+fn architecture(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<Architecture>, Failure> {
+    Ok(match (args.arch, entry.arch.as_deref()) {
+        (Some(ArchArg::X86_64), _) | (None, Some("x86-64")) => Some(Architecture::X86_64),
+        (Some(ArchArg::Arm64), _) | (None, Some("arm64")) => Some(Architecture::Arm64),
+        (None, None) => None,
+        (None, Some(other)) => return Err(Failure::usage(format!("arch = `{other}`: expected x86-64 or arm64"))),
+    })
+}
+
+fn loader(arg: LoaderArg) -> Loader {
+    match arg {
+        LoaderArg::SystemdBoot => Loader::SystemdBoot,
+        LoaderArg::Unified => Loader::Unified,
+    }
+}
+
+fn size(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<u64>, Failure> {
+    let asked = args.size.as_ref().map(|size| size.parse::<Size>()).transpose();
+    let asked = asked.map_err(|reason| Failure::usage(format!("--size: {reason}")))?.or(entry.size);
+    match asked {
+        Some(Size(bytes)) if bytes == 0 || !bytes.is_multiple_of(bake_disk::GIB) => {
+            Err(Failure::usage(format!("--size: {bytes} bytes are no whole number of GiB")))
+        }
+        asked => Ok(asked.map(|size| size.0)),
+    }
+}
+
+fn sector_size(args: &ImageArgs, entry: &ImageEntry) -> Result<SectorSize, Failure> {
+    match (args.sector_size, entry.sector_size) {
+        (Some(SectorSizeArg::Bytes512), _) | (None, Some(512) | None) => Ok(SectorSize::Bytes512),
+        (Some(SectorSizeArg::Bytes4096), _) | (None, Some(4096)) => Ok(SectorSize::Bytes4096),
+        (None, Some(other)) => Err(Failure::usage(format!("sector-size = {other}: expected 512 or 4096"))),
+    }
+}
+
+/// The flag, the spec file's, the environment's; in this order.
+fn epoch(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<Epoch>, Failure> {
+    if let Some(seconds) = args.epoch.or(entry.epoch) {
+        return Ok(Some(Epoch::from_seconds(seconds)));
+    }
+    let Some(text) = env::source_date_epoch() else { return Ok(None) };
+    let wrong = || Failure::usage(format!("{} is `{text}`: expected seconds since 1970", env::SOURCE_DATE_EPOCH));
+    text.parse().map(|seconds| Some(Epoch::from_seconds(seconds))).map_err(|_| wrong())
+}

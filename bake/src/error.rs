@@ -1,0 +1,63 @@
+//! What the command line says when something fails, and with which exit status.
+
+use std::error::Error as _;
+use std::fmt;
+
+/// A failure, as a person reads it.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    message: String,
+}
+
+/// Decides the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It did not work, or a comparison found a difference: status 1.
+    Failed,
+    /// It was asked for in a way that makes no sense: status 2.
+    Usage,
+}
+
+impl Failure {
+    /// Something failed.
+    pub fn new(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Failed, message: message.to_string() }
+    }
+
+    /// The command line or the spec file makes no sense.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self { kind: Kind::Usage, message: message.to_string() }
+    }
+
+    /// The process's exit status.
+    pub fn status(&self) -> u8 {
+        match self.kind {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<bake_image::Error> for Failure {
+    fn from(error: bake_image::Error) -> Self {
+        // A chain of causes on one line each; a cause that its parent already quotes is not repeated.
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !message.contains(&text) {
+                message.push_str("\n  because: ");
+                message.push_str(&text);
+            }
+            cause = error.source();
+        }
+        Self::new(message)
+    }
+}

@@ -1,0 +1,225 @@
+//! `bake.toml`: images and host policy as data.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bake_image::{HostPolicy, Loader, Size};
+use serde::Deserialize;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::Failure;
+
+/// The revision of the format that this version reads and writes.
+const FORMAT_REVISION: u32 = 1;
+/// The largest file that a `source` may bring into an image, in bytes; larger ones belong into an overlay.
+const SOURCE_LIMIT: u64 = 64 << 20;
+
+/// A whole `bake.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Spec {
+    format_revision: u32,
+    /// The images, in the order of the file.
+    #[serde(default, rename = "image")]
+    pub images: Vec<ImageEntry>,
+    /// Host policy of every image.
+    #[serde(flatten)]
+    pub policy: HostPolicy,
+    /// Where the file lies; relative paths in it start there.
+    #[serde(skip)]
+    pub directory: PathBuf,
+}
+
+/// One `[[image]]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct ImageEntry {
+    /// Name of the image.
+    pub name: Option<String>,
+    /// Root file system.
+    pub rootfs: Option<PathBuf>,
+    /// Architecture to take out of it.
+    pub arch: Option<String>,
+    /// Distribution family.
+    pub profile: Option<String>,
+    /// Overlays, in order.
+    pub overlays: Vec<PathBuf>,
+    /// Whether directories among them keep owners, modes and times.
+    pub preserve: bool,
+    /// Bootstrap tarball.
+    pub product: Option<PathBuf>,
+    /// Fixed roles.
+    pub roles: Vec<String>,
+    /// Container formats.
+    pub formats: Vec<String>,
+    /// Size of the disk.
+    pub size: Option<Size>,
+    /// Percentage to leave free.
+    pub free: Option<u8>,
+    /// Logical sector size.
+    pub sector_size: Option<u32>,
+    /// Boot loader.
+    pub loader: Option<Loader>,
+    /// Newest time in the image.
+    pub epoch: Option<u64>,
+}
+
+/// The keys that each table knows, by its path; `*` is a name that the user chooses.
+const KNOWN: [(&str, &[&str]); 7] = [
+    ("", &["format-revision", "image", "units", "kernel", "users", "files", "mounts"]),
+    (
+        "image",
+        &[
+            "name", "rootfs", "arch", "profile", "overlays", "preserve", "product", "roles", "formats", "size",
+            "free", "sector-size", "loader", "epoch",
+        ],
+    ),
+    ("units", &["enable", "disable", "mask"]),
+    ("kernel", &["args"]),
+    ("users.*", &["uid", "group", "groups", "home", "shell", "password-hash", "authorized-keys"]),
+    ("files.*", &["content", "source", "link", "mode", "owner", "group"]),
+    ("mounts.*", &["source", "type", "options"]),
+];
+
+impl Spec {
+    /// Reads a spec file. Files that it names by `source` are read too.
+    ///
+    /// # Errors
+    /// When it cannot be read or makes no sense: unknown keys all at once, with the nearest known one.
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let shown = path.display();
+        let text = fs::read_to_string(path).map_err(|error| Failure::new(format!("reading `{shown}` failed: {error}")))?;
+        let directory = path.parent().unwrap_or(Path::new("")).to_owned();
+        let mut spec = Self::parse(&text).map_err(|problem| Failure::usage(format!("`{shown}`: {problem}")))?;
+        for (name, file) in &mut spec.policy.files {
+            let Some(source) = file.source.take() else { continue };
+            let at = directory.join(&source);
+            let content = read_source(&at)
+                .map_err(|reason| Failure::new(format!("`{shown}`: files.\"{name}\": `{}`: {reason}", at.display())))?;
+            file.bytes = Some(content);
+        }
+        Ok(Self { directory, ..spec })
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let table = DeTable::parse(text).map_err(|error| error.to_string())?;
+        let mut problems = Vec::new();
+        check_table(text, "", table.get_ref(), &mut problems);
+        if !problems.is_empty() {
+            return Err(problems.join("\n  "));
+        }
+        let spec: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        if spec.format_revision != FORMAT_REVISION {
+            let found = spec.format_revision;
+            return Err(format!("`format-revision` is {found}: this version knows {FORMAT_REVISION}"));
+        }
+        Ok(spec)
+    }
+}
+
+fn read_source(path: &Path) -> Result<Vec<u8>, String> {
+    let len = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if len > SOURCE_LIMIT {
+        return Err(format!("{len} bytes are too many for a file of the spec: use an overlay"));
+    }
+    fs::read(path).map_err(|error| error.to_string())
+}
+
+/// Finds unknown keys in `table`, whose path is `at`, and in all below it.
+fn check_table(text: &str, at: &str, table: &DeTable<'_>, problems: &mut Vec<String>) {
+    let known: BTreeMap<&str, &[&str]> = KNOWN.into_iter().collect();
+    for (key, value) in table {
+        let name = key.get_ref().as_ref();
+        if let Some(names) = known.get(at)
+            && !names.contains(&name)
+        {
+            let line = text[..key.span().start].matches('\n').count() + 1;
+            let place = if at.is_empty() { String::new() } else { format!(" in `{at}`") };
+            problems.push(format!("line {line}: unknown key `{name}`{place}{}", suggestion(name, names)));
+        }
+        let below = match (at, name) {
+            ("", name) => name.to_owned(),
+            ("users" | "files" | "mounts", _) => format!("{at}.*"),
+            _ => continue,
+        };
+        match value.get_ref() {
+            DeValue::Table(inner) => check_table(text, &below, inner, problems),
+            DeValue::Array(items) => {
+                for item in items.iter() {
+                    if let DeValue::Table(inner) = item.get_ref() {
+                        check_table(text, &below, inner, problems);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The nearest known name, or all of them when none is near.
+fn suggestion(name: &str, known: &[&str]) -> String {
+    let near = known.iter().map(|known| (strsim::damerau_levenshtein(name, known), known));
+    match near.min() {
+        Some((distance, nearest)) if distance <= nearest.len().div_ceil(3) => format!(": did you mean `{nearest}`?"),
+        _ => format!(": expected one of {}", known.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_spec_is_read() {
+        let text = r#"
+            format-revision = 1
+            [[image]]
+            name = "web"
+            rootfs = "rootfs.tar"
+            formats = ["raw", "qcow2"]
+            size = "4G"
+            loader = "unified"
+            [[image]]
+            rootfs = "other.tar"
+            [units]
+            enable = ["a.service"]
+            [kernel]
+            args = ["quiet"]
+            [users.ops]
+            uid = 1000
+            [files."/etc/motd"]
+            content = "hello"
+            [mounts."/data"]
+            source = "LABEL=data"
+            type = "xfs"
+        "#;
+        let spec = Spec::parse(text).unwrap();
+        assert_eq!(spec.images.len(), 2);
+        assert_eq!((spec.images[0].size, spec.images[0].loader), (Some(Size(4 << 30)), Some(Loader::Unified)));
+        assert_eq!(spec.policy.units.enable, ["a.service"]);
+        assert_eq!(spec.policy.mounts["/data"].kind, "xfs");
+    }
+
+    #[test]
+    fn unknown_keys_are_all_named_with_the_nearest_known_one() {
+        let text = "format-revision = 1\nunts = 1\n[[image]]\nrootfz = 'x'\n[users.a]\nuidd = 1\n[mounts.'/x']\nzzz = 1\n";
+        let problems = Spec::parse(text).unwrap_err();
+        for expected in [
+            "line 2: unknown key `unts`: did you mean `units`?",
+            "line 4: unknown key `rootfz` in `image`: did you mean `rootfs`?",
+            "line 6: unknown key `uidd` in `users.*`: did you mean `uid`?",
+            "line 8: unknown key `zzz` in `mounts.*`: expected one of source, type, options",
+        ] {
+            assert!(problems.contains(expected), "{problems}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_revision_and_wrong_types_are_refused() {
+        assert!(Spec::parse("format-revision = 7").unwrap_err().contains("knows 1"));
+        assert!(Spec::parse("").unwrap_err().contains("format-revision"));
+        assert!(Spec::parse("format-revision = 1\n[[image]]\nsize = 'big'").unwrap_err().contains("no size"));
+        assert!(Spec::parse("format-revision = 1\n[units]\nenable = 'x'").is_err());
+    }
+}

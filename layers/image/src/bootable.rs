@@ -1,0 +1,148 @@
+//! How the image boots: kernel, initrd and loader of the tree, the EFI system partition that holds them, and
+//! the lines of `fstab` that mount both file systems.
+
+use bake_boot::entries;
+//use bake_boot::initrd;
+use bake_boot::kernel::Kernel;
+use bake_boot::uki;
+use bake_boot::{Architecture, OsRelease};
+use bake_fs::fat;
+use bake_tree::{Content, Follow, Metadata, Node, Timestamp, Tree, TreePath};
+
+use crate::compose::Decisions;
+use crate::host::Growth;
+use crate::profile::Loader;
+use crate::{Error, ImageSpec};
+
+/// What [`make`] decided.
+#[derive(Debug)]
+pub(crate) struct Bootable {
+    pub architecture: Architecture,
+    pub kernel: String,
+    pub command_line: String,
+    pub esp_files: Vec<fat::File>,
+    pub esp_directories: Vec<fat::Directory>,
+    /// Mount points and their lines.
+    pub fstab: Vec<(String, String)>,
+}
+
+/// What the loader needs on the EFI system partition.
+struct Partition {
+    mount: TreePath,
+    files: Vec<(TreePath, Content)>,
+    directories: Vec<TreePath>,
+}
+
+/// Finds out how the tree boots, and edits it accordingly. Whatever the tree holds where the EFI system
+/// partition will be mounted moves there.
+///
+/// # Errors
+/// When a kernel, an initrd, a driver or the loader is missing.
+pub(crate) fn make(
+    tree: &mut Tree,
+    decisions: &Decisions,
+    os_release: &OsRelease,
+    spec: &ImageSpec,
+) -> Result<Bootable, Error> {
+    let profile = &decisions.profile;
+    let kernel = Kernel::find(tree, None)?;
+    let architecture = kernel.architecture;
+    if let Some(asked) = spec.arch.filter(|asked| *asked != architecture) {
+        let version = &kernel.version;
+        return Err(Error::Policy(format!("kernel {version} is for {architecture}, but --arch asks for {asked}")));
+    }
+    let initrd = kernel.initrd(tree)?;
+    let drivers = profile.boot.drivers.of(architecture);
+    //let facts = initrd::inspect(tree, &kernel, &initrd.0, &initrd.1, drivers)?;
+
+    // An initrd with systemd finds the root on the disk it was started from, by partition type: no id to
+    // change on first boot. Any other needs to be told.
+    let root = format!("UUID={}", decisions.root_uuid());
+    let by_type = false; let _ = drivers;
+    let root_argument = (!by_type).then(|| format!("root={root}"));
+    let arguments = profile.boot.kernel_args.of(architecture).iter().chain(&spec.policy.kernel.args);
+    let command_line = root_argument.iter().chain(arguments).map(String::as_str).collect::<Vec<_>>().join(" ");
+
+    let files = match decisions.loader {
+        Loader::SystemdBoot => {
+            let options = entries::Options { command_line: &command_line, timeout: None, token: None };
+            let files = entries::install(tree, &kernel, &[initrd], &options)?;
+            files.edit(tree)?;
+            Partition { mount: files.mount_point, files: files.esp, directories: files.esp_directories }
+        }
+        Loader::Unified => unified(tree, &kernel, initrd.1, &command_line, os_release, &profile.disk.esp_mount)?,
+    };
+    let mount = files.mount.to_string();
+    let (esp_files, esp_directories) = move_to_esp(tree, files, decisions)?;
+    let grow = if decisions.growth == Growth::Repart { ",x-systemd.growfs" } else { "" };
+    let source = if by_type { "/dev/gpt-auto-root" } else { &root };
+    let serial = decisions.esp_serial();
+    let esp = format!("UUID={:04X}-{:04X}", serial >> 16, serial & 0xffff);
+    let fstab = vec![
+        ("/".to_owned(), format!("{source} / ext4 defaults{grow} 0 1")),
+        (mount.clone(), format!("{esp} {mount} vfat umask=0077 0 2")),
+    ];
+    Ok(Bootable { architecture, kernel: kernel.version, command_line, esp_files, esp_directories, fstab })
+}
+
+/// One program that the firmware starts, with everything in it.
+fn unified(
+    tree: &Tree,
+    kernel: &Kernel,
+    initrd: Content,
+    command_line: &str,
+    os_release: &OsRelease,
+    mount: &str,
+) -> Result<Partition, Error> {
+    let stub = uki::find_stub(tree, kernel.architecture)?;
+    let image = uki::compose(&uki::Parts { stub: &stub, kernel, initrds: &[initrd], command_line, os_release })?;
+    let name = format!("EFI/BOOT/BOOT{}.EFI", kernel.architecture.efi_suffix().to_ascii_uppercase());
+    let files = vec![(TreePath::from_root(name.as_bytes())?, image)];
+    Ok(Partition { mount: TreePath::from_root(mount.as_bytes())?, files, directories: Vec::new() })
+}
+
+/// The content of the EFI system partition: what the tree has at its mount point, and `files` over it.
+fn move_to_esp(
+    tree: &mut Tree,
+    partition: Partition,
+    decisions: &Decisions,
+) -> Result<(Vec<fat::File>, Vec<fat::Directory>), Error> {
+    let Partition { mount, files, directories } = partition;
+    let epoch = decisions.epoch;
+    let mtime = epoch.timestamp();
+    let mut esp_files: Vec<_> =
+        files.into_iter().map(|(path, content)| fat::File { path, content, mtime }).collect();
+    let mut directories: Vec<_> = directories.into_iter().map(|path| fat::Directory { path, mtime }).collect();
+    let below = tree.lookup(&mount, Follow::Last).map(|id| tree.walk_from(id)).into_iter().flatten();
+    let mut top = Vec::new();
+    for (path, id) in below.filter(|(path, _)| !path.is_root()) {
+        let inode = tree.inode(id);
+        let mtime: Timestamp = epoch.clamp(inode.metadata.mtime);
+        match &inode.node {
+            Node::Directory(_) => {
+                if directories.iter().all(|directory| directory.path != path) {
+                    directories.push(fat::Directory { path: path.clone(), mtime });
+                }
+            }
+            // FAT knows no case: the loader's own files win over older ones of any spelling.
+            Node::File(content) => {
+                let same = |other: &fat::File| other.path.as_bytes().eq_ignore_ascii_case(path.as_bytes());
+                if !esp_files.iter().any(same) {
+                    esp_files.push(fat::File { path: path.clone(), content: content.clone(), mtime });
+                }
+            }
+            other => {
+                let message = format!("`{mount}{path}` of the tree is {}, which an EFI system partition cannot hold", other.describe());
+                return Err(Error::Policy(message));
+            }
+        }
+        if path.components().count() == 1 {
+            top.push(path);
+        }
+    }
+    for path in top {
+        tree.remove(&mount.join(path.as_bytes()));
+    }
+    tree.make_directory(&mount, Metadata::root(0o755))?;
+    Ok((esp_files, directories))
+}

@@ -1,0 +1,114 @@
+//! What can go wrong while an image is baked.
+
+use std::io;
+
+use bake_tree::{EditError, InvalidEntry, MergeProblem, PathError};
+
+/// An image that cannot be baked, and what would help.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No profile has this name.
+    #[error("there is no profile `{name}`: known are {known}")]
+    UnknownProfile {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: String,
+    },
+    /// No profile is for this distribution.
+    #[error("no profile is for a root file system with ID `{id}` in its os-release: name one with --profile")]
+    NoProfile {
+        /// `ID` and `ID_LIKE`.
+        id: String,
+    },
+    /// The root file system has no `os-release`.
+    #[error("the root file system has no /etc/os-release or /usr/lib/os-release: is it a root file system?")]
+    NoOsRelease,
+    /// An input cannot be read.
+    #[error(transparent)]
+    Input(#[from] bake_archive::ArchiveError),
+    /// Members of an input contradict each other or what lies below.
+    #[error("`{layer}` cannot be merged:{}", list(problems))]
+    Merge {
+        /// The input.
+        layer: String,
+        /// All that is wrong.
+        problems: Vec<MergeProblem>,
+    },
+    /// The merged tree holds what no file system can.
+    #[error("the tree cannot be written:{}", list(.0))]
+    Tree(Vec<InvalidEntry>),
+    /// A path of a profile, a specification or a package makes no sense.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// The tree cannot be changed as asked.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+    /// Users and groups contradict the root file system.
+    #[error("{0}")]
+    Account(String),
+    /// Units contradict the root file system.
+    #[error("{0}")]
+    Units(String),
+    /// The host policy contradicts itself.
+    #[error("{0}")]
+    Policy(String),
+    /// The product is none.
+    #[error("the product cannot be used: {0}")]
+    Product(String),
+    /// The image would not boot.
+    #[error(transparent)]
+    Kernel(#[from] bake_boot::kernel::KernelError),
+    /// systemd-boot cannot be set up.
+    #[error(transparent)]
+    Entry(#[from] bake_boot::entries::EntryError),
+    /// There can be no unified kernel image.
+    #[error(transparent)]
+    Unified(#[from] bake_boot::uki::UkiError),
+    /// The root file system cannot be laid out.
+    #[error(transparent)]
+    Ext4(#[from] bake_fs::ext4::Error),
+    /// The EFI system partition cannot be laid out.
+    #[error(transparent)]
+    Fat(#[from] bake_fs::fat::Error),
+    /// The disk cannot be laid out.
+    #[error(transparent)]
+    Disk(#[from] bake_disk::DiskError),
+    /// The disk cannot be written.
+    #[error(transparent)]
+    Write(#[from] bake_disk::container::WriteError),
+    /// The asked size does not hold the image.
+    #[error("a disk of {asked} does not hold the image: at least {needed} are needed (see --size and --free)")]
+    TooSmall {
+        /// What was asked for.
+        asked: String,
+        /// The smallest that would do.
+        needed: String,
+    },
+    /// Reading or writing failed.
+    #[error("{what} failed")]
+    Io {
+        /// What was being done.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Adds what was being done to an I/O error.
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Io { what: what.into(), source }
+    }
+}
+
+/// Problems on lines of their own; a hostile input has thousands, of which the first ones tell enough.
+fn list(problems: &[impl std::fmt::Display]) -> String {
+    const SHOWN: usize = 20;
+    let mut text: String = problems.iter().take(SHOWN).map(|problem| format!("\n  {problem}")).collect();
+    if problems.len() > SHOWN {
+        text.push_str(&format!("\n  and {} more", problems.len() - SHOWN));
+    }
+    text
+}

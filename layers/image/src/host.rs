@@ -1,0 +1,106 @@
+//! What every baked host needs to become a machine of its own: SSH keys made on first boot, and a root that
+//! grows to its disk. Exactly one mechanism grows it, or two would race.
+
+use bake_tree::{Content, Follow, Metadata, Node, Tree, TreePath};
+
+use crate::Error;
+use crate::units;
+
+/// Makes the host keys that are missing, before anything listens; does nothing once they are there.
+const HOST_KEYS: (&str, &str) =
+    ("etc/systemd/system/ssh-host-keys.service", include_str!("host/ssh-host-keys.service"));
+/// Grows the root partition to the end of the disk (repart.d(5)).
+const GROW_PARTITION: (&str, &str) = ("etc/repart.d/50-root.conf", "[Partition]\nType=root\n");
+
+/// How the root partition grows on first boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Growth {
+    /// systemd-repart enlarges the partition, systemd-growfs the file system.
+    Repart,
+    /// cloud-init's growpart does both; nothing is added.
+    CloudInit,
+    /// The root file system has neither.
+    None,
+}
+
+/// Adds what first boot needs, and tells how the root will grow.
+///
+/// # Errors
+/// When something else is where the units go.
+pub fn integrate(tree: &mut Tree) -> Result<Growth, Error> {
+    let has = |tree: &Tree, name: &str| -> Result<bool, Error> {
+        Ok(tree.lookup(&path(name)?, Follow::Last).is_some())
+    };
+    // Distributions whose sshd makes its own keys have a unit for it.
+    let makes_keys = has(tree, "usr/lib/systemd/system/sshd-keygen@.service")?;
+    if has(tree, "usr/sbin/sshd")? && has(tree, "usr/bin/ssh-keygen")? && !makes_keys {
+        put(tree, HOST_KEYS)?;
+        units::enable(tree, "ssh-host-keys.service", &mut Vec::new())?;
+    }
+    let growth = if has(tree, "usr/bin/growpart")? && has(tree, "usr/bin/cloud-init")? {
+        Growth::CloudInit
+    } else if has(tree, "usr/bin/systemd-repart")? && has(tree, "usr/lib/systemd/systemd-growfs")? {
+        Growth::Repart
+    } else {
+        Growth::None
+    };
+    if growth == Growth::Repart {
+        put(tree, GROW_PARTITION)?;
+    }
+    Ok(growth)
+}
+
+fn put(tree: &mut Tree, (at, text): (&str, &str)) -> Result<(), Error> {
+    tree.put(&path(at)?, Metadata::root(0o644), Node::File(Content::bytes(text.as_bytes())))?;
+    Ok(())
+}
+
+fn path(text: &str) -> Result<TreePath, Error> {
+    TreePath::from_root(text.as_bytes()).map_err(Error::Path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[&str]) -> Tree {
+        let mut tree = Tree::new();
+        for name in files {
+            put(&mut tree, (name, "")).unwrap();
+        }
+        tree
+    }
+
+    fn has(tree: &Tree, name: &str) -> bool {
+        tree.lookup(&path(name).unwrap(), Follow::Last).is_some()
+    }
+
+    #[test]
+    fn exactly_one_mechanism_grows_the_root() {
+        let repart = ["usr/bin/systemd-repart", "usr/lib/systemd/systemd-growfs"];
+        let cloud = ["usr/bin/growpart", "usr/bin/cloud-init"];
+        for (files, growth) in [
+            (repart.to_vec(), Growth::Repart),
+            (cloud.to_vec(), Growth::CloudInit),
+            ([repart, cloud].concat(), Growth::CloudInit),
+            (vec![], Growth::None),
+        ] {
+            let mut tree = tree(&files);
+            assert_eq!(integrate(&mut tree).unwrap(), growth, "{files:?}");
+            assert_eq!(has(&tree, GROW_PARTITION.0), growth == Growth::Repart);
+        }
+    }
+
+    #[test]
+    fn host_keys_are_made_where_nothing_else_makes_them() {
+        let debian = ["usr/sbin/sshd", "usr/bin/ssh-keygen"];
+        let enabled = "etc/systemd/system/multi-user.target.wants/ssh-host-keys.service";
+        let mut on_debian = tree(&debian);
+        integrate(&mut on_debian).unwrap();
+        assert!(has(&on_debian, enabled));
+        let mut on_rhel = tree(&[debian[0], debian[1], "usr/lib/systemd/system/sshd-keygen@.service"]);
+        integrate(&mut on_rhel).unwrap();
+        assert!(!has(&on_rhel, enabled));
+    }
+}

@@ -1,0 +1,150 @@
+//! The manifest beside an image: everything that decided its bytes, and their digests. No times, no host.
+
+use bake_base::{Digest, Epoch, Uuid};
+use bake_disk::BlockDigests;
+use serde::Serialize;
+
+use crate::host::Growth;
+use crate::normalise::Change;
+use crate::profile::Loader;
+
+/// What the tool promises to keep: the same input gives the same bytes for one revision.
+pub const FORMAT_REVISION: u32 = 1;
+
+/// The manifest of one image.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Manifest {
+    /// `bake-manifest-1`.
+    pub schema: &'static str,
+    /// What made the image.
+    pub tool: Tool,
+    /// Name of the image.
+    pub name: String,
+    /// The profile's name.
+    pub profile: String,
+    /// Architecture of the kernel.
+    pub architecture: String,
+    /// Newest time in the image, in seconds since 1970.
+    pub epoch: Epoch,
+    /// What went in, in order.
+    pub inputs: Vec<Input>,
+    /// Ids of the active packages of the product.
+    pub packages: Vec<String>,
+    /// Roles that every host of the image has.
+    pub roles: Vec<String>,
+    /// How it boots.
+    pub boot: Boot,
+    /// How the root grows on first boot.
+    pub growth: Growth,
+    /// What was changed in the root file system.
+    pub normalised: Normalised,
+    /// The disk.
+    pub disk: Disk,
+    /// The files that hold the disk.
+    pub artifacts: Vec<Artifact>,
+}
+
+/// What made an image.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tool {
+    /// `bake`.
+    pub name: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// Its format revision.
+    pub format_revision: u32,
+}
+
+/// Something that went in.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Input {
+    /// `rootfs`, `overlay` or `product`.
+    pub role: &'static str,
+    /// The file's name, without directories.
+    pub name: String,
+    /// What it is, such as `tar` or `oci-layout`.
+    pub kind: String,
+    /// The digest that stands for it.
+    pub sha256: Digest,
+}
+
+/// How an image boots.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Boot {
+    /// What the firmware starts.
+    pub loader: Loader,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Arguments of the kernel.
+    pub command_line: String,
+}
+
+/// What was changed in a root file system.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Normalised {
+    /// Entries that a rule of the profile removed or emptied.
+    pub entries: Vec<Change>,
+    /// How many entries were newer than the epoch.
+    pub clamped_times: u64,
+    /// What the formats of the inputs could not carry over.
+    pub notes: Vec<String>,
+    /// Paths that were added or replaced by the product, the policy and the host's needs.
+    pub added: Vec<String>,
+}
+
+/// A disk.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Disk {
+    /// The disk digest: the same in every container format.
+    pub digest: Digest,
+    /// Size in bytes.
+    pub size: u64,
+    /// Size of a sector in bytes.
+    pub sector_size: u64,
+    /// The disk's GUID.
+    pub guid: Uuid,
+    /// By their place on the disk.
+    pub partitions: Vec<Partition>,
+    /// Digests of its blocks.
+    pub blocks: BlockDigests,
+}
+
+/// A partition.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Partition {
+    /// Its number.
+    pub number: u32,
+    /// Its type GUID.
+    pub type_guid: Uuid,
+    /// Its own GUID.
+    pub guid: Uuid,
+    /// Its label.
+    pub name: String,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// `ext4` or `vfat`.
+    pub file_system: &'static str,
+    /// UUID or serial number of the file system.
+    pub file_system_id: String,
+    /// Its digest, computed as the disk's.
+    pub digest: Digest,
+}
+
+/// A file that holds the disk.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Artifact {
+    /// The file's name.
+    pub name: String,
+    /// Its container format.
+    pub format: String,
+}

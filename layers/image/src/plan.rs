@@ -1,0 +1,124 @@
+//! The plan: what would be done and why, before anything is.
+
+use std::fmt;
+
+use bake_disk::container::Format;
+use serde::Serialize;
+
+use crate::Image;
+use crate::host::Growth;
+use crate::normalise::Change;
+use crate::write::kind_name;
+
+/// What an image will be.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// Its name.
+    pub name: String,
+    /// The profile's name.
+    pub profile: String,
+    /// Architecture of the kernel.
+    pub architecture: String,
+    /// Newest time, in seconds since 1970.
+    pub epoch: u64,
+    /// What goes in: role, path and kind.
+    pub inputs: Vec<(String, String, String)>,
+    /// Release of the kernel.
+    pub kernel: String,
+    /// Its arguments.
+    pub command_line: String,
+    /// How the root grows on first boot.
+    pub growth: Growth,
+    /// Active packages of the product.
+    pub packages: Vec<String>,
+    /// Roles that every host of the image has.
+    pub roles: Vec<String>,
+    /// Size of the disk in bytes.
+    pub size: u64,
+    /// Bytes of the disk that are not holes.
+    pub data: u64,
+    /// Partitions: name, offset and size in bytes.
+    pub partitions: Vec<(String, u64, u64)>,
+    /// Files that will be written.
+    pub files: Vec<String>,
+    /// What is taken out of the root file system, and why.
+    pub normalised: Vec<Change>,
+    /// What is added to the tree, or replaced.
+    pub added: Vec<String>,
+    /// What the inputs have and the image cannot.
+    pub notes: Vec<String>,
+}
+
+impl Image {
+    /// The plan for writing this image in these formats.
+    pub fn plan(&self, formats: &[Format]) -> Plan {
+        let decisions = &self.decisions;
+        let table = &self.disk.table;
+        let name = &decisions.name;
+        let mut files: Vec<_> = formats.iter().map(|format| format!("{name}.{}", format.extension())).collect();
+        files.extend(["manifest.json".to_owned(), "SHA256SUMS".to_owned()]);
+        Plan {
+            name: name.clone(),
+            profile: decisions.profile.name.clone(),
+            architecture: decisions.architecture.to_string(),
+            epoch: decisions.epoch.seconds(),
+            inputs: decisions
+                .inputs
+                .iter()
+                .map(|(role, input)| ((*role).to_owned(), input.label.clone(), kind_name(input.kind)))
+                .collect(),
+            kernel: decisions.kernel.clone(),
+            command_line: decisions.command_line.clone(),
+            growth: decisions.growth,
+            packages: decisions.packages.iter().map(|package| package.id.clone()).collect(),
+            roles: decisions.roles.clone(),
+            size: table.len,
+            data: self.data_bytes(),
+            partitions: table.partitions.iter().map(|part| (part.name.clone(), part.offset, part.len)).collect(),
+            files,
+            normalised: decisions.changes.clone(),
+            added: decisions.added.clone(),
+            notes: decisions.notes.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MIB: u64 = 1 << 20;
+        writeln!(f, "image {} for {}, profile {}", self.name, self.architecture, self.profile)?;
+        for (role, path, kind) in &self.inputs {
+            writeln!(f, "  {role:8} {path} ({kind})")?;
+        }
+        writeln!(f, "  epoch    {} (no time in the image is later)", self.epoch)?;
+        writeln!(f, "  kernel   {} with `{}`", self.kernel, self.command_line)?;
+        match self.growth {
+            Growth::Repart => writeln!(f, "  growth   systemd-repart on first boot"),
+            Growth::CloudInit => writeln!(f, "  growth   cloud-init on first boot"),
+            Growth::None => writeln!(f, "  growth   none: the root file system has neither systemd-repart nor growpart"),
+        }?;
+        if !self.packages.is_empty() {
+            writeln!(f, "  product  {}", self.packages.join(", "))?;
+            let roles = if self.roles.is_empty() { "given at boot".to_owned() } else { self.roles.join(", ") };
+            writeln!(f, "  roles    {roles}")?;
+        }
+        writeln!(f, "disk of {} GiB, {} MiB of it data", self.size >> 30, self.data / MIB)?;
+        for (name, offset, size) in &self.partitions {
+            writeln!(f, "  {name:8} {} MiB at {} MiB", size / MIB, offset / MIB)?;
+        }
+        writeln!(f, "files: {}", self.files.join(", "))?;
+        writeln!(f, "taken out of the root file system: {}", self.normalised.len())?;
+        let mut why = "";
+        for change in &self.normalised {
+            if change.why != why {
+                why = &change.why;
+                writeln!(f, "  because {why}:")?;
+            }
+            writeln!(f, "    {:?} {}", change.action, change.path)?;
+        }
+        writeln!(f, "added or replaced: {}", self.added.len())?;
+        self.added.iter().try_for_each(|path| writeln!(f, "    {path}"))?;
+        self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
+    }
+}

@@ -1,0 +1,178 @@
+//! Writing an image: the disk in every asked container, its manifest and its sums, all or nothing.
+
+use std::fs::File;
+use std::io::{BufReader, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use bake_archive::{Compression, InputKind};
+use bake_base::{Digest, DigestReader, OutputSet, json};
+use bake_disk::BlockDigests;
+use bake_disk::container::{self, Format};
+
+use crate::manifest::{Artifact, Boot, Disk, FORMAT_REVISION, Input, Manifest, Normalised, Partition, Tool};
+use crate::{Error, Image};
+
+/// How an image is written.
+#[derive(Clone, Debug)]
+pub struct Output<'a> {
+    /// The directory that gets the files.
+    pub directory: &'a Path,
+    /// The container formats, each once.
+    pub formats: &'a [Format],
+    /// Whether raw disks get a plain sum too, which takes a second pass over them.
+    pub sum_raw: bool,
+    /// Threads to use.
+    pub threads: usize,
+}
+
+/// A written image.
+#[derive(Debug)]
+pub struct Written {
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Names of all files, in the order of `SHA256SUMS`, which is the last one.
+    pub files: Vec<String>,
+}
+
+impl Image {
+    /// How many bytes of the disk are written; the rest is holes.
+    pub fn data_bytes(&self) -> u64 {
+        container::touched_bytes(&self.disk.layout)
+    }
+
+    /// Size of the disk in bytes.
+    pub fn size(&self) -> u64 {
+        self.disk.table.len
+    }
+
+    /// Writes the image. `progress` is told how many bytes of the disk are done since it was last told.
+    ///
+    /// # Errors
+    /// When reading an input or writing an output fails, or an input changed meanwhile. Then there is nothing.
+    pub fn write(self, output: &Output<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Written, Error> {
+        let directory = output.directory.display();
+        let failed = || Error::io(format!("writing into `{directory}`"));
+        let mut set = OutputSet::new(output.directory).map_err(failed())?;
+        let name = self.decisions.name.clone();
+        let mut artifacts = Vec::new();
+        for format in output.formats {
+            let name = format!("{name}.{}", format.extension());
+            let file = set.create(&name).map_err(failed())?;
+            artifacts.push((*format, name, file));
+        }
+        let files: Vec<(Format, &File)> = artifacts.iter().map(|(format, _, file)| (*format, &**file)).collect();
+        let blocks = container::write(&self.disk.layout, &files, output.threads, progress)?;
+        let manifest = self.manifest(blocks, output.formats)?;
+        let manifest_bytes = json::to_canonical(&manifest).map_err(|error| failed()(error.into()))?;
+        let manifest_name = "manifest.json".to_owned();
+        put(&mut set, &manifest_name, &manifest_bytes).map_err(failed())?;
+        let mut sums = vec![(Digest::of(&manifest_bytes), manifest_name)];
+        for (format, name, file) in artifacts {
+            if format != Format::RAW || output.sum_raw {
+                sums.push((sum(&file).map_err(failed())?, name));
+            }
+        }
+        sums.sort_by(|a, b| a.1.cmp(&b.1));
+        let sums_name = "SHA256SUMS".to_owned();
+        let text: String = sums.iter().map(|(digest, name)| format!("{digest}  {name}\n")).collect();
+        put(&mut set, &sums_name, text.as_bytes()).map_err(failed())?;
+        set.publish().map_err(failed())?;
+        let mut files: Vec<_> = manifest.artifacts.iter().map(|artifact| artifact.name.clone()).collect();
+        files.extend(["manifest.json".to_owned(), sums_name]);
+        Ok(Written { manifest, files })
+    }
+
+    /// The manifest, once the digests are known. Waits for the digests of inputs that are still being computed.
+    fn manifest(self, blocks: BlockDigests, formats: &[Format]) -> Result<Manifest, Error> {
+        let Self { decisions, disk } = self;
+        let mut inputs = Vec::new();
+        let (root_uuid, esp_serial) = (decisions.root_uuid(), decisions.esp_serial());
+        for (role, input) in decisions.inputs {
+            let name = Path::new(&input.label).file_name().unwrap_or_default().to_string_lossy().into_owned();
+            inputs.push(Input { role, name, kind: kind_name(input.kind), sha256: input.digest.wait()? });
+        }
+        let partition = |partition: &bake_disk::Partition| {
+            let digests = blocks.part(partition.offset, partition.len);
+            let (file_system, file_system_id) = match partition.name.as_str() {
+                "root" => ("ext4", root_uuid.to_string()),
+                _ => ("vfat", format!("{:04X}-{:04X}", esp_serial >> 16, esp_serial & 0xffff)),
+            };
+            Partition {
+                number: partition.number,
+                type_guid: partition.type_guid,
+                guid: partition.guid,
+                name: partition.name.clone(),
+                offset: partition.offset,
+                size: partition.len,
+                file_system,
+                file_system_id,
+                digest: digests.expect("partitions begin and end between blocks").disk_digest(),
+            }
+        };
+        Ok(Manifest {
+            schema: "bake-manifest-1",
+            tool: Tool { name: "bake", version: env!("CARGO_PKG_VERSION"), format_revision: FORMAT_REVISION },
+            profile: decisions.profile.name,
+            architecture: decisions.architecture.to_string(),
+            epoch: decisions.epoch,
+            inputs,
+            packages: decisions.packages.into_iter().map(|package| package.id).collect(),
+            roles: decisions.roles,
+            boot: Boot {
+                loader: decisions.loader,
+                kernel: decisions.kernel,
+                command_line: decisions.command_line,
+            },
+            growth: decisions.growth,
+            normalised: Normalised {
+                entries: decisions.changes,
+                clamped_times: decisions.clamped_times,
+                notes: decisions.notes,
+                added: decisions.added,
+            },
+            disk: Disk {
+                digest: blocks.disk_digest(),
+                size: disk.table.len,
+                sector_size: disk.table.sector_size.bytes(),
+                guid: disk.table.guid,
+                partitions: disk.table.partitions.iter().map(partition).collect(),
+                blocks,
+            },
+            artifacts: formats
+                .iter()
+                .map(|format| Artifact {
+                    name: format!("{}.{}", decisions.name, format.extension()),
+                    format: format.name().to_owned(),
+                })
+                .collect(),
+            name: decisions.name,
+        })
+    }
+}
+
+fn put(set: &mut OutputSet, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let file: Arc<File> = set.create(name)?;
+    (&*file).write_all(bytes)
+}
+
+/// The plain SHA-256 of a file that was just written.
+fn sum(file: &File) -> std::io::Result<Digest> {
+    let mut reader = file;
+    reader.seek(SeekFrom::Start(0))?;
+    let (digest, _) = DigestReader::new(BufReader::with_capacity(1 << 20, reader)).drain()?;
+    Ok(digest)
+}
+
+/// What an input was recognised as, in one word.
+pub(crate) fn kind_name(kind: InputKind) -> String {
+    match kind {
+        InputKind::Tar(Compression::None) => "tar".to_owned(),
+        InputKind::Tar(compression) => format!("tar, {compression}"),
+        InputKind::OciLayout => "OCI layout".to_owned(),
+        InputKind::OciArchive => "OCI archive".to_owned(),
+        InputKind::DockerArchive => "docker archive".to_owned(),
+        InputKind::Directory => "directory".to_owned(),
+        other => format!("{other:?}"),
+    }
+}
