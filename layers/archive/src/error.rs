@@ -87,6 +87,28 @@ pub enum ArchiveError {
         /// All of them, in the order of the archive; never empty.
         problems: Vec<MemberProblem>,
     },
+    /// A document of an image says something impossible.
+    #[error("`{file}`: {document} {reason}")]
+    Document {
+        /// The image.
+        file: String,
+        /// Which document of it, or which blob.
+        document: String,
+        /// What is wrong, and what was expected.
+        reason: String,
+    },
+    /// No image for the architecture, or several.
+    #[error("`{file}` has {} for {wanted}: {}", found_count(*fitting), spell_platforms(platforms))]
+    Platform {
+        /// The image.
+        file: String,
+        /// The platform, as images call it.
+        wanted: String,
+        /// How many of `platforms` are for it.
+        fitting: usize,
+        /// What there is.
+        platforms: Vec<String>,
+    },
     /// The file is not the one that was opened.
     #[error("`{file}` changed while it was read: bake again when nothing writes to it")]
     Changed {
@@ -121,9 +143,9 @@ pub enum ArchiveError {
 
 /// One member that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("member `{member}` at byte {offset} {reason}")]
+#[error("{} at byte {offset} {reason}", if member.is_empty() { "the block".to_owned() } else { format!("member `{member}`") })]
 pub struct MemberProblem {
-    /// Its name as far as it is known, printable.
+    /// Its name, printable; empty where no header says it.
     pub member: String,
     /// Where its header begins in the (decoded) archive.
     pub offset: u64,
@@ -152,7 +174,26 @@ fn spell(problems: &[MemberProblem]) -> String {
     text
 }
 
+fn found_count(fitting: usize) -> String {
+    match fitting {
+        0 => "no image".to_owned(),
+        count => format!("{count} images"),
+    }
+}
+
+fn spell_platforms(platforms: &[String]) -> String {
+    if platforms.is_empty() {
+        return "it has none at all".to_owned();
+    }
+    format!("expected exactly one, found {}", platforms.join(", "))
+}
+
 impl ArchiveError {
+    /// For `map_err` and `ok_or_else`: what is wrong with a document or blob of the image `file`.
+    pub(crate) fn document(file: &str, document: &str, reason: impl Into<String>) -> Self {
+        Self::Document { file: file.to_owned(), document: document.to_owned(), reason: reason.into() }
+    }
+
     /// For `map_err`: an operation on `file` that the operating system refused.
     pub(crate) fn io(file: &str, action: &'static str) -> impl FnOnce(io::Error) -> Self {
         let file = file.to_owned();

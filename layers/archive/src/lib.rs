@@ -7,7 +7,9 @@
 mod cache;
 mod compression;
 mod decode;
+mod directory;
 mod error;
+mod image;
 mod input;
 mod local;
 mod lz4;

@@ -1,13 +1,17 @@
 //! The front door: a path becomes layers of members.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bake_base::ReadAt;
 use bake_tree::{Member, Policy};
 
 use crate::decode::Progress;
-use crate::input::{Input, InputKind};
+use crate::directory::{self, Walked};
+use crate::image::{self, Image, ImageKind, Store};
+use crate::input::{Input, InputKind, PendingDigest};
 use crate::local::{self, Local};
-use crate::tar::read_tar;
+use crate::tar::{TarMembers, is_tar, read_tar};
 use crate::{ArchiveError, Compression, Limits};
 
 /// How inputs are opened.
@@ -77,7 +81,24 @@ pub struct Opened {
 /// # Errors
 /// When the input cannot be read, is none of these, or is damaged in any way.
 pub fn open_rootfs(path: &Path, options: &OpenOptions) -> Result<Opened, ArchiveError> {
-    open(path, options)
+    let label = path.display().to_string();
+    let file = local::open(&label, path)?;
+    let stat = file.metadata().map_err(ArchiveError::io(&label, "opening"))?;
+    if stat.is_dir() {
+        if path.join("oci-layout").is_file() && path.join("index.json").is_file() {
+            let store = Store::directory(&label, path);
+            return image(&store, ImageKind::Oci, InputKind::OciLayout, options);
+        }
+        return open_directory(label, path, true);
+    }
+    let Local { source, compression, digest } = local::load(&label, file, options)?;
+    let tar = read_as_tar(&label, &source, compression)?;
+    let Some(kind) = image::recognise(&tar.members) else {
+        return Ok(tar_layer(label, compression, digest, tar));
+    };
+    let store = Store::archive(&label, tar.members)?;
+    let input = if kind == ImageKind::Oci { InputKind::OciArchive } else { InputKind::DockerArchive };
+    image(&store, kind, input, options)
 }
 
 /// Opens an overlay: a tar of any compression, or a directory of a checkout.
@@ -85,24 +106,50 @@ pub fn open_rootfs(path: &Path, options: &OpenOptions) -> Result<Opened, Archive
 /// # Errors
 /// As [`open_rootfs`].
 pub fn open_overlay(path: &Path, options: &OpenOptions) -> Result<Opened, ArchiveError> {
-    open(path, options)
-}
-
-fn open(path: &Path, options: &OpenOptions) -> Result<Opened, ArchiveError> {
     let label = path.display().to_string();
     let file = local::open(&label, path)?;
-    let stat = file.metadata().map_err(ArchiveError::io(&label, "opening"))?;
-    if !stat.is_file() {
-        return Err(unrecognised(&label, "no regular file"));
+    if file.metadata().map_err(ArchiveError::io(&label, "opening"))?.is_dir() {
+        return open_directory(label, path, options.preserve);
     }
     let Local { source, compression, digest } = local::load(&label, file, options)?;
-    let head = local::head(&label, &*source)?;
-    if !crate::is_tar(&head) {
-        return Err(unrecognised(&label, &describe(compression, &head)));
+    let tar = read_as_tar(&label, &source, compression)?;
+    Ok(tar_layer(label, compression, digest, tar))
+}
+
+fn read_as_tar(
+    label: &str,
+    source: &Arc<dyn ReadAt>,
+    compression: Compression,
+) -> Result<TarMembers, ArchiveError> {
+    let head = local::head(label, &**source)?;
+    if !is_tar(&head) {
+        return Err(unrecognised(label, &describe(compression, &head)));
     }
-    let tar = read_tar(&label, &source)?;
+    read_tar(label, source)
+}
+
+fn tar_layer(label: String, compression: Compression, digest: PendingDigest, tar: TarMembers) -> Opened {
     let input = Input { label, kind: InputKind::Tar(compression), digest };
-    Ok(Opened { layers: vec![(tar.members, Policy::TAR)], inputs: vec![input], notes: tar.notes })
+    Opened { layers: vec![(tar.members, Policy::TAR)], inputs: vec![input], notes: tar.notes }
+}
+
+fn image(
+    store: &Store,
+    kind: ImageKind,
+    input: InputKind,
+    options: &OpenOptions,
+) -> Result<Opened, ArchiveError> {
+    let Image { layers, digest, notes } = store.read(kind, options)?;
+    let digest = PendingDigest::known(digest);
+    let inputs = vec![Input { label: store.label.clone(), kind: input, digest }];
+    Ok(Opened { layers, inputs, notes })
+}
+
+fn open_directory(label: String, path: &Path, exact: bool) -> Result<Opened, ArchiveError> {
+    let Walked { members, notes, digest } = directory::read(&label, path, exact)?;
+    let policy = if exact { Policy::TAR } else { Policy::CHECKOUT };
+    let inputs = vec![Input { label, kind: InputKind::Directory, digest }];
+    Ok(Opened { layers: vec![(members, policy)], inputs, notes })
 }
 
 fn unrecognised(label: &str, found: &str) -> ArchiveError {

@@ -243,7 +243,7 @@ impl Reader<'_> {
         let size = match (kind, local.size) {
             // POSIX: the size of these types means nothing, no logical records follow.
             (Kind::Symlink | Kind::CharDevice | Kind::BlockDevice | Kind::Fifo, _) => 0,
-            (Kind::Directory, _) if header.typeflag != b'D' => 0,
+            (Kind::Directory, _) if header.typeflag == b'5' => 0,
             (_, Some(size)) => size,
             // Links hold their file's content in the pax format, never in the formats before it, where
             // writers left its size in the header all the same. A plain ustar may be either: with content

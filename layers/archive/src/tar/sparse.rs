@@ -200,6 +200,7 @@ struct Lines<'a> {
 
 impl Lines<'_> {
     fn number(&mut self) -> Result<u64, String> {
+        let no_list = || "has a sparse map that is no list of numbers: expected one a line".to_owned();
         // Twenty digits hold every number of 64 bits.
         let mut digits = Vec::with_capacity(20);
         loop {
@@ -214,10 +215,10 @@ impl Lines<'_> {
             self.used += 1;
             match byte {
                 Some(b'\n') => break,
-                Some(digit) if digits.len() < 20 => digits.push(digit),
-                _ => return Err("has a sparse map without an end: expected numbers, one a line".to_owned()),
+                Some(digit @ b'0'..=b'9') if digits.len() < 20 => digits.push(digit),
+                _ => return Err(no_list()),
             }
         }
-        decimal(&digits).ok_or_else(|| "has a sparse map that is no list of numbers".to_owned())
+        decimal(&digits).ok_or_else(no_list)
     }
 }
