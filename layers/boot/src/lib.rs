@@ -7,6 +7,7 @@
 
 mod architecture;
 pub mod entries;
+pub mod initrd;
 pub mod kernel;
 mod os_release;
 pub mod pe;

@@ -18,6 +18,8 @@ const DATA: u32 = 0x4000_0040;
 const CODE: u32 = 0x4000_0020;
 /// `IMAGE_FILE_LOCAL_SYMS_STRIPPED`
 const SYMBOLS_STRIPPED: u16 = 0x0008;
+/// The instruction with which assemblers pad code; arm64 stubs have their headers written by one.
+const ARM64_NOP: [u8; 4] = [0x1f, 0x20, 0x03, 0xd5];
 /// Bytes of a COFF symbol.
 const SYMBOL: u64 = 18;
 
@@ -135,10 +137,11 @@ fn make_room(image: &Image, bytes: &[u8], needed: usize) -> Result<u32, PeError>
     let data = image.sections.iter().filter(|section| section.raw_size > 0);
     let first = data.map(|section| section.raw_offset).min().unwrap_or(image.size_of_headers) as usize;
     let used = image.section_headers + image.sections.len() * field::section::SIZE;
-    // Only zeros are free: something may hide behind the headers.
+    // Only padding is free: something may hide behind the headers.
     let limit = first.min(bytes.len());
-    let free = bytes.get(used..limit).unwrap_or_default().iter().take_while(|byte| **byte == 0).count();
-    let room = free / field::section::SIZE;
+    let (words, _) = bytes.get(used..limit).unwrap_or_default().as_chunks::<4>();
+    let free = words.iter().take_while(|word| matches!(**word, [0, 0, 0, 0] | ARM64_NOP)).count();
+    let room = 4 * free / field::section::SIZE;
     if needed > room {
         return Err(PeError::NoRoom { room, needed });
     }
