@@ -74,7 +74,9 @@ pub(super) fn survey(census: &Census<'_>, options: &Options) -> Result<Vec<Need>
                 Body::Directory(blocks(census, options, place, directory, &mut report))
             }
             None if place == LOST => Body::Directory(blocks(census, options, place, &empty, &mut report)),
-            Some(Node::Symlink(target)) if short_target(target).is_none() => Body::Data([0..1].into()),
+            Some(Node::Symlink(target)) if short_target(target).is_none() => {
+                Body::Data(std::iter::once(0..1).collect())
+            }
             Some(Node::File(content)) => {
                 files.extend(census.at(place).map(|id| (place, id, content)));
                 Body::None

@@ -2,9 +2,26 @@
 
 use std::time::Instant;
 
-use bake_fs::ext4;
+use bake_base::{Hasher, Layout};
+use bake_fs::ext4::{self, Options};
 
-use super::support::{e2fsck, must, options, rootfs, tree_of_tar, valid, write};
+use super::support::{
+    Mount, compare_with_kernel, compare_with_reader, e2fsck, options, rootfs, tree_of_tar, valid, write,
+};
+
+fn digest(layout: &Layout) -> String {
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    for piece in layout.pieces() {
+        hasher.update(&piece.offset.to_le_bytes());
+        for done in (0..piece.len).step_by(buffer.len()) {
+            let n = (piece.len - done).min(buffer.len() as u64) as usize;
+            piece.source.read_exact_at(piece.source_offset + done, &mut buffer[..n]).unwrap();
+            hasher.update(&buffer[..n]);
+        }
+    }
+    hasher.finish().to_string()
+}
 
 #[test]
 fn ext4_real_root_file_system() {
@@ -13,23 +30,29 @@ fn ext4_real_root_file_system() {
         return;
     };
     let tree = valid(tree_of_tar(&tar));
-    for _ in 0..3 {
+    let mut digests = Vec::new();
+    for threads in [1, 2, 3] {
         let start = Instant::now();
-        let plan = ext4::plan(&tree, &options()).unwrap();
+        let plan = ext4::plan(&tree, &Options { threads, ..options() }).unwrap();
         let planned = start.elapsed();
         let layout = plan.layout(2 << 30).unwrap();
-        eprintln!(
-            "plan {planned:?}, plan and layout {:?}, pieces {} minimum {} free {}",
-            start.elapsed(),
-            layout.pieces().len(),
-            plan.minimum_size(),
-            plan.free_bytes(2 << 30).unwrap()
-        );
+        eprintln!("{threads} threads: plan {planned:?}, with layout {:?}", start.elapsed());
+        assert_eq!(layout.len(), 2 << 30);
+        digests.push(digest(&layout));
     }
+    digests.dedup();
+    assert_eq!(digests.len(), 1, "the number of threads shows");
+
     let scratch = tempfile::tempdir().unwrap();
     let image = scratch.path().join("image");
     let plan = ext4::plan(&tree, &options()).unwrap();
-    write(&plan.layout(2 << 30).unwrap(), &image);
-    e2fsck(&image);
-    eprintln!("{}", must("dumpe2fs", &["-h", image.to_str().unwrap()]));
+    for size in [plan.minimum_size(), 2 << 30] {
+        let layout = plan.layout(size).unwrap();
+        write(&layout, &image);
+        e2fsck(&image);
+        compare_with_reader(&image, &tree);
+        if let Some(mount) = Mount::new(&image, "ro") {
+            compare_with_kernel(mount.path(), &tree);
+        }
+    }
 }
