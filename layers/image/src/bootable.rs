@@ -2,7 +2,7 @@
 //! the lines of `fstab` that mount both file systems.
 
 use bake_boot::entries;
-//use bake_boot::initrd;
+use bake_boot::initrd;
 use bake_boot::kernel::Kernel;
 use bake_boot::uki;
 use bake_boot::{Architecture, OsRelease};
@@ -52,13 +52,13 @@ pub(crate) fn make(
         return Err(Error::Policy(format!("kernel {version} is for {architecture}, but --arch asks for {asked}")));
     }
     let initrd = kernel.initrd(tree)?;
-    let drivers = profile.boot.drivers.of(architecture);
-    //let facts = initrd::inspect(tree, &kernel, &initrd.0, &initrd.1, drivers)?;
+    let drivers: Vec<&str> = profile.boot.drivers.of(architecture).iter().map(String::as_str).collect();
+    let facts = initrd::check(tree, &kernel, &initrd.0, &initrd.1, &drivers)?;
 
     // An initrd with systemd finds the root on the disk it was started from, by partition type: no id to
     // change on first boot. Any other needs to be told.
     let root = format!("UUID={}", decisions.root_uuid());
-    let by_type = false; let _ = drivers;
+    let by_type = facts.finds_root_by_type;
     let root_argument = (!by_type).then(|| format!("root={root}"));
     let arguments = profile.boot.kernel_args.of(architecture).iter().chain(&spec.policy.kernel.args);
     let command_line = root_argument.iter().chain(arguments).map(String::as_str).collect::<Vec<_>>().join(" ");

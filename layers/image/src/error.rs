@@ -60,6 +60,9 @@ pub enum Error {
     /// The image would not boot.
     #[error(transparent)]
     Kernel(#[from] bake_boot::kernel::KernelError),
+    /// The initrd would not find the disk.
+    #[error(transparent)]
+    Initrd(#[from] bake_boot::initrd::InitrdError),
     /// systemd-boot cannot be set up.
     #[error(transparent)]
     Entry(#[from] bake_boot::entries::EntryError),
