@@ -81,8 +81,7 @@ impl Compression {
             }
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
-                // What every decoder takes is taken whatever the limit; 31 is the format's own end here.
-                decoder.window_log_max(limits.memory.max(1).ilog2().clamp(27, 31))?;
+                decoder.window_log_max(limits.window_log())?;
                 Box::new(decoder)
             }
             Self::Lz4 => Box::new(Lz4Decoder::new(input)),
@@ -141,6 +140,13 @@ pub struct Limits {
     pub memory: u64,
 }
 
+impl Limits {
+    /// The largest zstd window. What every decoder takes is taken whatever the limit; 31 is libzstd's end.
+    pub(crate) fn window_log(self) -> u32 {
+        self.memory.max(1).ilog2().clamp(27, 31)
+    }
+}
+
 impl Default for Limits {
     /// 64 GiB out, 256 MiB of memory: enough for `xz -9`, `zstd --ultra -22` and `zstd --long`.
     fn default() -> Self {
@@ -172,9 +178,10 @@ fn is_lzma(head: &[u8]) -> bool {
 #[error("more bytes than allowed")]
 struct LimitReached;
 
-struct Limited<R> {
-    decoder: R,
-    left: u64,
+/// Gives no more bytes than are left.
+pub(crate) struct Limited<R> {
+    pub decoder: R,
+    pub left: u64,
 }
 
 impl<R: Read> Read for Limited<R> {

@@ -6,6 +6,7 @@
 
 mod cache;
 mod compression;
+mod cpio;
 mod decode;
 mod directory;
 mod error;
@@ -19,6 +20,7 @@ mod tar;
 mod unnamed;
 
 pub use compression::{Compression, Limits, RECOGNISED_BY};
+pub use cpio::{CpioEntry, Visit, read_cpio};
 pub use decode::Progress;
 pub use error::{ArchiveError, MemberProblem};
 pub use input::{Input, InputKind, PendingDigest};

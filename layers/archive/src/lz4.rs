@@ -22,11 +22,14 @@ pub(crate) struct Lz4Decoder<R: BufRead> {
     /// A new decoder for every frame: its buffers are made for frames of one block size.
     frames: Option<FrameDecoder<Source<R>>>,
     state: State,
+    /// Whether to stop after one frame.
+    once: bool,
     /// A decoded legacy block and how much of it was given away.
     block: Vec<u8>,
     given: usize,
 }
 
+#[derive(Clone, Copy)]
 enum State {
     Between,
     Frame,
@@ -37,7 +40,23 @@ enum State {
 impl<R: BufRead> Lz4Decoder<R> {
     pub(crate) fn new(input: R) -> Self {
         let source = Source { input, again: Vec::new(), exhausted: false };
-        Self { frames: Some(FrameDecoder::new(source)), state: State::Between, block: Vec::new(), given: 0 }
+        let frames = Some(FrameDecoder::new(source));
+        Self { frames, state: State::Between, once: false, block: Vec::new(), given: 0 }
+    }
+
+    /// Decodes one frame only, or one legacy stream.
+    pub(crate) fn once(input: R) -> Self {
+        Self { once: true, ..Self::new(input) }
+    }
+
+    /// Bytes after the frame that were read to see that it ends.
+    pub(crate) fn read_too_far(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.source().again)
+    }
+
+    /// What comes after a frame.
+    fn after_frame(&self) -> State {
+        if self.once { State::Ended } else { State::Between }
     }
 
     fn source(&mut self) -> &mut Source<R> {
@@ -67,13 +86,15 @@ impl<R: BufRead> Lz4Decoder<R> {
     }
 
     fn legacy_block(&mut self) -> io::Result<State> {
+        let once = self.once;
         let source = self.source();
         let len = match source.word()? {
             None => return Ok(State::Ended),
-            // A legacy stream ends where another magic number stands in the place of a length.
-            Some(word) if word > LEGACY_BOUND => {
+            // A legacy stream ends where another magic number stands in the place of a length, or, in an
+            // initrd, where the padding begins.
+            Some(word) if word > LEGACY_BOUND || (word == 0 && once) => {
                 source.again = word.to_le_bytes().to_vec();
-                return Ok(State::Between);
+                return Ok(self.after_frame());
             }
             Some(word) => word,
         };
@@ -105,7 +126,7 @@ impl<R: BufRead> Read for Lz4Decoder<R> {
                     if self.source().exhausted {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
-                    self.state = State::Between;
+                    self.state = self.after_frame();
                 }
                 State::Legacy if self.given < self.block.len() => {
                     let n = (self.block.len() - self.given).min(buffer.len());

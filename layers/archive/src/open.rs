@@ -1,5 +1,6 @@
 //! The front door: a path becomes layers of members.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -91,7 +92,7 @@ pub fn open_rootfs(path: &Path, options: &OpenOptions) -> Result<Opened, Archive
         }
         return open_directory(label, path, true);
     }
-    let Local { source, compression, digest } = local::load(&label, file, options)?;
+    let Local { source, compression, digest } = load(&label, file, options)?;
     let tar = read_as_tar(&label, &source, compression)?;
     let Some(kind) = image::recognise(&tar.members) else {
         return Ok(tar_layer(label, compression, digest, tar));
@@ -111,9 +112,17 @@ pub fn open_overlay(path: &Path, options: &OpenOptions) -> Result<Opened, Archiv
     if file.metadata().map_err(ArchiveError::io(&label, "opening"))?.is_dir() {
         return open_directory(label, path, options.preserve);
     }
-    let Local { source, compression, digest } = local::load(&label, file, options)?;
+    let Local { source, compression, digest } = load(&label, file, options)?;
     let tar = read_as_tar(&label, &source, compression)?;
     Ok(tar_layer(label, compression, digest, tar))
+}
+
+/// A regular file as plain bytes.
+fn load(label: &str, file: File, options: &OpenOptions) -> Result<Local, ArchiveError> {
+    if !file.metadata().map_err(ArchiveError::io(label, "opening"))?.is_file() {
+        return Err(unrecognised(label, "no regular file"));
+    }
+    local::load(label, file, options)
 }
 
 fn read_as_tar(

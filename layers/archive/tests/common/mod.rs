@@ -37,8 +37,6 @@ pub struct Compare {
 
 impl Compare {
     pub const ALL: Self = Self { owners: true, nanoseconds: true, xattrs: true };
-    /// What formats before pax keep.
-    pub const OLD: Self = Self { nanoseconds: false, xattrs: false, ..Self::ALL };
 }
 
 /// Merges members into a tree.
