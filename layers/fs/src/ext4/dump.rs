@@ -109,3 +109,58 @@ fn get16(bytes: &[u8], at: usize) -> u16 {
 fn get32(bytes: &[u8], at: usize) -> u32 {
     u32::from(get16(bytes, at + 2)) << 16 | u32::from(get16(bytes, at))
 }
+
+#[cfg(test)]
+mod tests {
+    use bake_base::{Bytes, Epoch};
+    use bake_tree::{Content, Metadata, Node, Tree, TreePath, ValidTree};
+
+    use super::*;
+    use crate::ext4::{Options, plan};
+
+    #[test]
+    fn a_file_system_dumps_as_lines() {
+        let mut tree = Tree::new();
+        let content = Content::bytes(vec![1; 5000]);
+        let path = TreePath::from_root(b"/etc/file").unwrap();
+        tree.put(&path, Metadata { uid: 70_000, ..Metadata::root(0o4755) }, Node::File(content)).unwrap();
+        let epoch = Epoch::from_seconds(1_700_000_000);
+        tree.clamp_times(epoch);
+        let options = Options {
+            uuid: Uuid::from_u128(1),
+            hash_seed: Uuid::from_u128(2),
+            label: "root".to_owned(),
+            epoch,
+            journal_bytes: 64 << 20,
+            inodes_per_group: 8192,
+            flex_bg: 16,
+            reserved_gdt_blocks: 1024,
+            metadata_csum_seed: true,
+            threads: 1,
+        };
+        let layout = plan(&ValidTree::new(tree).unwrap(), &options).unwrap().layout(300 << 20).unwrap();
+        // Written once, judged by `e2fsck`, and held since: a change here is a new format revision.
+        let expected = r#"ext4 00000000-0000-0000-0000-000000000001 label "root" hash seed 00000000-0000-0000-0000-000000000002
+  features 0x3c 0x22c2 0x46b
+  blocks 76800 free 56813 overhead 19978
+  inodes 24576 free 24563 in a group 8192
+  made 1700000000 written 1700000000 checksum 0xc4d25d63
+group 0 bitmaps 1026 1042 table 1058 free 13807 8179 directories 3 unused 8179 flags 0x4
+  inode 2 mode 40755 owner 0:0 links 4 size 4096 sectors 8 flags 0x80000 attributes 0
+  inode 7 mode 100600 owner 0:0 links 1 size 4299210752 sectors 16392 flags 0x0 attributes 0
+  inode 8 mode 100600 owner 0:0 links 1 size 67108864 sectors 131072 flags 0x80000 attributes 0
+  inode 11 mode 40700 owner 0:0 links 2 size 16384 sectors 32 flags 0x80000 attributes 0
+  inode 12 mode 40755 owner 0:0 links 2 size 4096 sectors 8 flags 0x80000 attributes 0
+  inode 13 mode 104755 owner 70000:0 links 1 size 5000 sectors 16 flags 0x80000 attributes 0
+group 1 bitmaps 1027 1043 table 1570 free 31742 8192 directories 0 unused 8192 flags 0x7
+group 2 bitmaps 1028 1044 table 2082 free 11264 8192 directories 0 unused 8192 flags 0x5
+"#;
+        assert_eq!(dump(&layout).unwrap(), expected);
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        assert!(matches!(dump(&Bytes::from(vec![0; 4096])), Err(DumpError::Unknown)));
+        assert!(matches!(dump(&Bytes::from(vec![0; 100])), Err(DumpError::Read(_))));
+    }
+}

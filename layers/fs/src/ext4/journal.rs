@@ -26,3 +26,23 @@ pub(super) fn superblock(blocks: u64) -> Block {
     put(0x40, 1);
     block
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_journal_is_its_superblock() {
+        let block = superblock(16384);
+        let words: Vec<u32> = block.as_chunks::<4>().0.iter().map(|word| u32::from_be_bytes(*word)).collect();
+        let set: Vec<_> = words
+            .iter()
+            .enumerate()
+            .filter(|(_, word)| **word != 0)
+            .map(|(i, word)| (4 * i, *word))
+            .collect();
+        let expected =
+            [(0, 0xc03b_3998), (4, 4), (0x0c, 4096), (0x10, 16384), (0x14, 1), (0x18, 1), (0x40, 1)];
+        assert_eq!(set, expected);
+    }
+}

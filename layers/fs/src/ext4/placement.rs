@@ -10,7 +10,7 @@ use std::ops::Range;
 use bake_tree::LayerId;
 
 use super::attributes::{AttributeBlock, Attributes, SHARERS};
-use super::census::{Census, LOST, ROOT};
+use super::census::{Census, LOST};
 use super::directory::LOST_AND_FOUND_BLOCKS;
 use super::extents::{self, Extent, LONGEST, tree_blocks};
 use super::geometry::Geometry;
@@ -223,6 +223,5 @@ fn used(census: &Census<'_>, placement: &Placement) -> Vec<Range<u64>> {
     }
     let shared = placement.attributes.iter().filter(|block| block.sharers > 0);
     used.extend(shared.map(|block| one(block.number)));
-    debug_assert_eq!(ROOT, 0, "the root is the first in its layer");
     join(used)
 }

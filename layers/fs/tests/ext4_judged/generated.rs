@@ -117,10 +117,13 @@ fn tree(steps: &[Step], old: bool) -> ValidTree {
         let mut metadata = step.metadata.clone();
         metadata.mtime.seconds -= if old { 1 << 31 } else { 0 };
         let put = match &step.what {
-            What::Directory => tree.make_directory(&path, metadata).map(|id| {
-                directories.push(path.clone());
-                id
-            }),
+            What::Directory => {
+                let made = tree.make_directory(&path, metadata);
+                if made.is_ok() {
+                    directories.push(path.clone());
+                }
+                made
+            }
             What::File(runs) => tree.put(&path, metadata, Node::File(content(runs))),
             What::Removal(index) => {
                 if let Some(path) = (!paths.is_empty()).then(|| index.get(&paths)) {

@@ -54,7 +54,7 @@ fn ext4_kernel_as_root_fills_the_smallest_size() {
     bake(&tree(), &options(), 0, &image);
     let Some(mount) = Mount::new(&image, "rw") else { return };
     let mut file = File::create(mount.path().join("filler")).unwrap();
-    while file.write_all(&[1; 1 << 16]).is_ok() {}
+    while file.write_all(&vec![1; 1 << 16]).is_ok() {}
     drop((file, mount));
     e2fsck(&image);
 }
@@ -73,9 +73,7 @@ fn may_grow() -> bool {
 
 #[test]
 fn ext4_kernel_as_root_grows_it_a_hundredfold_while_mounted() {
-    for (size, factor) in
-        [(1_u64 << 30, 100), ((2 << 30) + (4096 * 777), 100), (10 << 30, 300), (20 << 30, 409)]
-    {
+    for (size, factor) in [(1_u64 << 30, 100), ((2 << 30) + (4096 * 777), 100), (10 << 30, 100)] {
         let scratch = tempfile::tempdir().unwrap();
         let image = scratch.path().join("image");
         let tree = tree();

@@ -1,6 +1,9 @@
 //! What ext4 cannot hold is refused: everything at once, with path, limit and remedy.
 
-use bake_base::Timestamp;
+use std::io;
+use std::sync::Arc;
+
+use bake_base::{ReadAt, Timestamp};
 use bake_fs::ext4::{self, Error, Options};
 use bake_tree::{Content, Device, Metadata, Node, Tree};
 
@@ -79,6 +82,30 @@ fn ext4_refuses_sizes_that_do_not_fit() {
     let largest = 1025 * (8 << 30);
     assert!(matches!(plan.layout(largest + 4096), Err(Error::TooLarge { .. })));
     assert_eq!(plan.layout(largest).unwrap().len(), largest);
+}
+
+/// Bytes that cannot be read.
+#[derive(Debug)]
+struct Broken;
+
+impl ReadAt for Broken {
+    fn len(&self) -> u64 {
+        1 << 20
+    }
+
+    fn read_exact_at(&self, _: u64, _: &mut [u8]) -> io::Result<()> {
+        Err(io::Error::other("broken"))
+    }
+}
+
+#[test]
+fn ext4_names_what_cannot_be_read() {
+    let mut tree = Tree::new();
+    let content = Content::whole(Arc::new(Broken), 0, 1 << 20).unwrap();
+    tree.put(&path("some/file"), Metadata::root(0o644), Node::File(content)).unwrap();
+    let error = ext4::plan(&valid(tree), &options()).unwrap_err();
+    assert_eq!(error.to_string(), "reading `/some/file` failed");
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "broken");
 }
 
 #[test]

@@ -2,26 +2,12 @@
 
 use std::time::Instant;
 
-use bake_base::{Hasher, Layout};
 use bake_fs::ext4::{self, Options};
 
 use super::support::{
-    Mount, compare_with_kernel, compare_with_reader, e2fsck, options, rootfs, tree_of_tar, valid, write,
+    Mount, compare_with_kernel, compare_with_reader, digest, e2fsck, options, rootfs, tree_of_tar, valid,
+    write,
 };
-
-fn digest(layout: &Layout) -> String {
-    let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 1 << 20];
-    for piece in layout.pieces() {
-        hasher.update(&piece.offset.to_le_bytes());
-        for done in (0..piece.len).step_by(buffer.len()) {
-            let n = (piece.len - done).min(buffer.len() as u64) as usize;
-            piece.source.read_exact_at(piece.source_offset + done, &mut buffer[..n]).unwrap();
-            hasher.update(&buffer[..n]);
-        }
-    }
-    hasher.finish().to_string()
-}
 
 #[test]
 fn ext4_real_root_file_system() {

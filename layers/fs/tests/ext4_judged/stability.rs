@@ -6,7 +6,7 @@ use bake_base::{Layout, ReadAt};
 use bake_fs::ext4;
 use bake_tree::{Content, Metadata, Node, Tree, ValidTree};
 
-use super::support::{judge, options, path, valid};
+use super::support::{digest, judge, options, path, valid};
 
 /// A first layer with indexed and plain directories, and a second one on top that `change` may alter.
 fn tree(change: impl Fn(&mut Tree)) -> ValidTree {
@@ -128,4 +128,15 @@ fn ext4_another_size_moves_nothing() {
         .collect();
     // The resize inode's map is the first block after the structures.
     assert_eq!(changed, [DATA]);
+}
+
+#[test]
+fn ext4_the_format_is_what_it_was() {
+    // Another digest means another format: declare a new format revision, and keep writing the old one.
+    let tree = tree(|_| ());
+    judge(&tree, &options(), SIZE);
+    assert_eq!(
+        digest(&layout(&tree, SIZE)),
+        "18a315e5bba5a73d4db4b7994ec1b8b9a417d87648469f6ed9f3735500878cf7"
+    );
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, OnceLock};
 
-use bake_base::{Epoch, FileBytes, Layout, ReadAt, Timestamp, Uuid};
+use bake_base::{Epoch, FileBytes, Hasher, Layout, ReadAt, Timestamp, Uuid};
 use bake_fs::ext4::{self, Options};
 use bake_tree::{
     Content, Device, InodeId, Member, MemberKind, Metadata, Node, Policy, Tree, TreePath, ValidTree,
@@ -145,6 +145,25 @@ fn records(mut data: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     records
 }
 
+/// The digest of all blocks that are not zero and of their numbers, however the layout is cut into pieces.
+pub fn digest(layout: &Layout) -> String {
+    let mut hasher = Hasher::new();
+    let mut next = 0;
+    for piece in layout.pieces() {
+        let blocks = (piece.offset / 4096).max(next)..piece.end().div_ceil(4096);
+        next = next.max(blocks.end);
+        for block in blocks {
+            let mut bytes = [0; 4096];
+            layout.read_exact_at(block * 4096, &mut bytes).unwrap();
+            if !bake_base::is_zero(&bytes) {
+                hasher.update(&block.to_le_bytes());
+                hasher.update(&bytes);
+            }
+        }
+    }
+    hasher.finish().to_string()
+}
+
 /// Writes a layout to a sparse file.
 pub fn write(layout: &Layout, path: &Path) {
     let file = File::options().read(true).write(true).create(true).truncate(true).open(path).unwrap();
@@ -191,8 +210,8 @@ pub fn must(program: &str, arguments: &[&str]) -> String {
 /// The first judge: not one remark of `e2fsck`, neither this machine's nor, where `ci/` has made one, that of
 /// Debian 13.
 pub fn e2fsck(image: &Path) {
-    judge_by(run("e2fsck", &["-fn", image.to_str().unwrap()]));
     static NEWER: OnceLock<Option<(TempDir, PathBuf)>> = OnceLock::new();
+    judge_by(run("e2fsck", &["-fn", image.to_str().unwrap()]));
     if let Some((_, checker)) = NEWER.get_or_init(newer_e2fsck) {
         judge_by(run(checker.to_str().unwrap(), &["-fn", image.to_str().unwrap()]));
     }
@@ -384,10 +403,10 @@ pub fn compare_with_kernel(mount: &Path, tree: &ValidTree) {
         match &tree.inode(id).node {
             Node::File(content) => compare_content(&path, content, found.blocks(), &shown),
             Node::Symlink(target) => {
-                assert_eq!(fs::read_link(&path).unwrap().as_os_str().as_bytes(), &**target)
+                assert_eq!(fs::read_link(&path).unwrap().as_os_str().as_bytes(), &**target);
             }
             Node::Directory(_) => {
-                names.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()))
+                names.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             }
             _ => {}
         }
