@@ -121,6 +121,8 @@ pub(crate) struct Entry {
     pub inode: Option<InodeId>,
     /// The layer that first had the name.
     pub since: LayerId,
+    /// The layer that last gave or removed the name.
+    pub changed: LayerId,
     /// The [`Tree::apply`] that last gave it, 0 for none (implied directories, edits).
     pub generation: u32,
 }
@@ -199,23 +201,36 @@ impl Tree {
             .map(|(path, _)| path)
     }
 
+    /// Paths that the layer that is not sealed yet has taken away from earlier ones, in order. Of a directory
+    /// that went with all it held, only itself.
+    pub fn gone(&self) -> impl Iterator<Item = TreePath> {
+        self.walk().flat_map(|(path, id)| {
+            let entries = self.inode(id).as_directory().into_iter().flat_map(|directory| &directory.entries);
+            let gone = entries.filter(|(_, entry)| entry.inode.is_none() && entry.changed == self.layer);
+            gone.map(|(name, _)| path.join(name)).collect::<Vec<_>>()
+        })
+    }
+
     /// The newest time of any entry that has one of its own.
     pub fn newest_time(&self) -> Option<Timestamp> {
         let times = self.walk().map(|(_, id)| self.inode(id).metadata.mtime);
         times.filter(|time| *time != Metadata::AT_EPOCH).max()
     }
 
-    /// Clamps every time to the epoch and counts the entries that had a later one of their own.
+    /// Clamps every time to the epoch and counts the entries that had a later one of their own. What a later
+    /// layer has shadowed does not count: nobody will see its time.
     pub fn clamp_times(&mut self, epoch: Epoch) -> u64 {
-        let mut clamped = 0;
-        for inode in &mut self.inodes {
+        let mut clamped = vec![false; self.inodes.len()];
+        for (inode, clamped) in self.inodes.iter_mut().zip(&mut clamped) {
             let time = &mut inode.metadata.mtime;
             if *time > epoch.timestamp() {
-                clamped += u64::from(*time != Metadata::AT_EPOCH);
+                *clamped = *time != Metadata::AT_EPOCH;
                 *time = epoch.timestamp();
             }
         }
-        clamped
+        // A hard link's inode counts once.
+        let seen = self.walk().filter(|(_, id)| std::mem::take(&mut clamped[id.index()]));
+        seen.count() as u64
     }
 
     /// Ends the layer: fixes the order of what it brought. The next entries belong to the next layer.
@@ -252,11 +267,14 @@ impl Tree {
 
     /// Makes `name` in `parent` stand for `child`, as given by `generation` (0 for none).
     pub(crate) fn link(&mut self, parent: InodeId, name: &[u8], child: InodeId, generation: u32) {
-        let since = self.layer;
+        let changed = self.layer;
         let entries = &mut self.directory_mut(parent).entries;
         match entries.get_mut(name) {
-            Some(entry) => *entry = Entry { inode: Some(child), generation, ..*entry },
-            None => drop(entries.insert(name.into(), Entry { inode: Some(child), since, generation })),
+            Some(entry) => *entry = Entry { inode: Some(child), changed, generation, ..*entry },
+            None => {
+                let entry = Entry { inode: Some(child), since: changed, changed, generation };
+                entries.insert(name.into(), entry);
+            }
         }
     }
 
@@ -266,6 +284,9 @@ impl Tree {
         let entries = &mut self.directory_mut(parent).entries;
         let Some(entry) = entries.get_mut(name) else { return false };
         let was_there = entry.inode.take().is_some();
+        if was_there {
+            entry.changed = layer;
+        }
         if entry.since == layer {
             entries.remove(name);
         }
@@ -296,5 +317,58 @@ impl Iterator for Walk<'_> {
             self.stack.extend(children.filter_map(|(name, entry)| Some((path.join(name), entry.inode?))));
         }
         Some((path, id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Content;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::from_root(text.as_bytes()).unwrap()
+    }
+
+    fn put(tree: &mut Tree, name: &str, seconds: i64) {
+        let metadata = Metadata { mtime: Timestamp::from_seconds(seconds), ..Metadata::root(0o644) };
+        tree.put(&path(name), metadata, Node::File(Content::empty())).unwrap();
+    }
+
+    fn shown(paths: impl Iterator<Item = TreePath>) -> Vec<String> {
+        paths.map(|path| path.to_string()).collect()
+    }
+
+    #[test]
+    fn a_layer_tells_what_it_brought_and_what_it_took_away() {
+        let mut tree = Tree::new();
+        for name in ["a/x", "a/y", "b", "c", "e"] {
+            put(&mut tree, name, 1);
+        }
+        tree.remove(&path("e"));
+        tree.seal();
+        put(&mut tree, "b", 2);
+        put(&mut tree, "d", 2);
+        for name in ["a", "c", "d", "none"] {
+            tree.remove(&path(name));
+        }
+        put(&mut tree, "c", 2);
+        assert_eq!((shown(tree.fresh()), shown(tree.gone())), (vec!["/b".into(), "/c".into()], vec!["/a".into()]));
+        tree.seal();
+        assert_eq!((tree.fresh().count(), tree.gone().count()), (0, 0));
+    }
+
+    #[test]
+    fn clamped_times_are_counted_by_what_is_still_there() {
+        let mut tree = Tree::new();
+        for (name, seconds) in [("old", 9), ("new", 11), ("removed", 11), ("replaced", 11), ("linked", 11)] {
+            put(&mut tree, name, seconds);
+        }
+        let linked = tree.lookup(&path("linked"), crate::Follow::Last).unwrap();
+        tree.link(Tree::ROOT, b"link", linked, 0);
+        tree.remove(&path("removed"));
+        put(&mut tree, "replaced", 8);
+        assert_eq!(tree.clamp_times(Epoch::from_seconds(10)), 2, "new, and linked once");
+        assert_eq!(tree.newest_time(), Some(Timestamp::from_seconds(10)));
+        assert_eq!(tree.clamp_times(Epoch::from_seconds(10)), 0);
     }
 }
