@@ -25,8 +25,8 @@ pub(super) const SHARERS: u32 = 1024;
 pub(super) struct Attributes {
     /// What follows the inode's fields; empty for none.
     pub inline: Box<[u8]>,
-    /// What goes to a block.
-    pub block: Option<AttributeBlock>,
+    /// What goes to a block. Few inodes have one, so that it lies apart.
+    pub block: Option<Box<AttributeBlock>>,
 }
 
 /// The content of a block of attributes, but for what depends on its place and on who shares it.
@@ -83,7 +83,10 @@ pub(super) fn encode(xattrs: &Xattrs) -> Result<Attributes, String> {
         ));
     }
     rest.sort_unstable();
-    Ok(Attributes { inline: inline_bytes(&inline), block: (!rest.is_empty()).then(|| block_bytes(&rest)) })
+    Ok(Attributes {
+        inline: inline_bytes(&inline),
+        block: (!rest.is_empty()).then(|| Box::new(block_bytes(&rest))),
+    })
 }
 
 /// Compresses the name (`attributes.rst`, "Attribute Name Indices") and converts the value where the two sides

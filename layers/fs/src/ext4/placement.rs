@@ -162,7 +162,7 @@ fn place_one(
     let Attributes { inline, block } = need.attributes;
     placed.inline = inline;
     placed.attributes =
-        block.map(|block| sharing.claim(census.layer(place), block, census.is_live(place), space));
+        block.map(|block| sharing.claim(census.layer(place), *block, census.is_live(place), space));
     match need.content {
         Body::None => {}
         Body::Data(runs) => {

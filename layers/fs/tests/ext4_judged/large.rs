@@ -179,6 +179,8 @@ fn ext4_attributes_up_to_their_limits() {
         set(&[("user.full", vec![3; 4096 - 32 - 4 - 20])]),
         set(&[("user.full", vec![3; 4096 - 32 - 4 - 20]), ("user.inode", vec![4; 88 - 24])]),
         set(&[("user.none", vec![])]),
+        // Bytes beyond ASCII count as signed in the hash of a block's entry.
+        set(&[("user.\u{e4}\u{ff}", vec![3; 200]), ("trusted.\u{100}", vec![4; 201])]),
         set(&[(&format!("trusted.{}", "n".repeat(247)), vec![1])]),
     ];
     let names: Vec<String> = (0..160).map(|i| format!("user.{i}")).collect();
