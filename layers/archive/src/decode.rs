@@ -17,8 +17,8 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);
 pub(crate) struct Decoded {
     /// The digest of the compressed blob.
     pub blob: Digest,
-    /// The digest of what it decodes to.
-    pub digest: Digest,
+    /// The digest of what it decodes to, if it was wanted: it costs as much as the decoding.
+    pub digest: Option<Digest>,
     /// The length of that.
     pub len: u64,
 }
@@ -30,6 +30,7 @@ pub(crate) fn decode(
     compression: Compression,
     limits: Limits,
     output: &File,
+    wants_digest: bool,
     progress: Progress,
 ) -> Result<Decoded, ArchiveError> {
     let (coded_in, coded_out) = pipe();
@@ -37,14 +38,16 @@ pub(crate) fn decode(
     thread::scope(|scope| {
         let blob = scope.spawn(|| read(input, coded_in));
         scope.spawn(move || unpack(compression, limits, coded_out, plain_in));
-        let (mut hasher, mut len) = (Hasher::new(), 0);
+        let (mut hasher, mut len) = (wants_digest.then(Hasher::new), 0);
         let written = loop {
             match plain_out.next() {
                 Ok(Some(chunk)) => {
                     if let Err(error) = (&*output).write_all(chunk) {
                         break Err(ArchiveError::io(file, "writing what decodes from")(error));
                     }
-                    hasher.update(chunk);
+                    if let Some(hasher) = &mut hasher {
+                        hasher.update(chunk);
+                    }
                     len += chunk.len() as u64;
                     progress(chunk.len() as u64);
                 }
@@ -56,7 +59,7 @@ pub(crate) fn decode(
         drop(plain_out);
         let blob = join(blob);
         written?;
-        Ok(Decoded { blob, digest: hasher.finish(), len })
+        Ok(Decoded { blob, digest: hasher.map(Hasher::finish), len })
     })
 }
 

@@ -68,7 +68,7 @@ pub(crate) fn load(label: &str, file: File, options: &OpenOptions) -> Result<Loc
         (None, Some(cache)) if cache.has_layers() => Some(watch.hash(&AtomicBool::new(false))?),
         _ => None,
     };
-    let (source, blob, _) = plain(label, &*bytes, compression, blob, options)?;
+    let Plain { source, blob, .. } = plain(label, &*bytes, compression, blob, false, options)?;
     watch.check()?;
     if let Some(cache) = &cache {
         cache.remember(&watch.identity, blob);
@@ -76,21 +76,30 @@ pub(crate) fn load(label: &str, file: File, options: &OpenOptions) -> Result<Loc
     Ok(Local { source, compression, digest: PendingDigest::known(blob) })
 }
 
-/// What a compressed blob decodes to, the blob's digest and that of what it decodes to. `known` is the blob's
-/// digest, if it has been computed or vouched for.
+/// What a compressed blob decodes to.
+pub(crate) struct Plain {
+    pub source: Arc<dyn ReadAt>,
+    /// The digest of the blob ...
+    pub blob: Digest,
+    /// ... and that of what it decodes to, if that was wanted.
+    pub digest: Option<Digest>,
+}
+
+/// Decodes a blob, or finds it in the cache. `known` is its digest, if that has been computed or vouched for.
 pub(crate) fn plain(
     label: &str,
     blob: &dyn ReadAt,
     compression: Compression,
     known: Option<Digest>,
+    wants_digest: bool,
     options: &OpenOptions,
-) -> Result<(Arc<dyn ReadAt>, Digest, Digest), ArchiveError> {
+) -> Result<Plain, ArchiveError> {
     let cache = options.cache.as_deref().map(Cache::new);
     if let (Some(cache), Some(known)) = (&cache, known)
         && let Some((file, digest)) = cache.layer(&known, options.paranoid)?
     {
         let source = FileBytes::new(file).map_err(ArchiveError::io(label, "reading"))?;
-        return Ok((Arc::new(source), known, digest));
+        return Ok(Plain { source: Arc::new(source), blob: known, digest: Some(digest) });
     }
     let workshop = match &cache {
         Some(cache) => cache.workshop(),
@@ -98,12 +107,15 @@ pub(crate) fn plain(
     };
     let place = options.cache.as_deref().unwrap_or(&options.scratch).display().to_string();
     let workshop = workshop.map_err(ArchiveError::io(&place, "making a file in"))?;
-    let decoded = decode(label, blob, compression, options.limits, workshop.file(), options.progress)?;
-    if let Some(cache) = &cache {
-        let kept = cache.keep(&decoded.blob, &workshop, decoded.len, decoded.digest);
+    // The cache keeps the digest too, for those who believe nothing.
+    let wants_digest = wants_digest || cache.is_some();
+    let (limits, progress) = (options.limits, options.progress);
+    let decoded = decode(label, blob, compression, limits, workshop.file(), wants_digest, progress)?;
+    if let (Some(cache), Some(digest)) = (&cache, decoded.digest) {
+        let kept = cache.keep(&decoded.blob, &workshop, decoded.len, digest);
         kept.map_err(ArchiveError::io(&place, "keeping a layer in"))?;
     }
     let file = workshop.file().try_clone().map_err(ArchiveError::io(label, "reading"))?;
     let source = FileBytes::new(file).map_err(ArchiveError::io(label, "reading"))?;
-    Ok((Arc::new(source), decoded.blob, decoded.digest))
+    Ok(Plain { source: Arc::new(source), blob: decoded.blob, digest: decoded.digest })
 }

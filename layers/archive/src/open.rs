@@ -86,7 +86,7 @@ pub fn open_rootfs(path: &Path, options: &OpenOptions) -> Result<Opened, Archive
     let file = local::open(&label, path)?;
     let stat = file.metadata().map_err(ArchiveError::io(&label, "opening"))?;
     if stat.is_dir() {
-        if path.join("oci-layout").is_file() && path.join("index.json").is_file() {
+        if is_layout(path) {
             let store = Store::directory(&label, path);
             return image(&store, ImageKind::Oci, InputKind::OciLayout, options);
         }
@@ -109,12 +109,32 @@ pub fn open_rootfs(path: &Path, options: &OpenOptions) -> Result<Opened, Archive
 pub fn open_overlay(path: &Path, options: &OpenOptions) -> Result<Opened, ArchiveError> {
     let label = path.display().to_string();
     let file = local::open(&label, path)?;
+    let is_image = || unrecognised_overlay(&label);
     if file.metadata().map_err(ArchiveError::io(&label, "opening"))?.is_dir() {
+        if is_layout(path) {
+            return Err(is_image());
+        }
         return open_directory(label, path, options.preserve);
     }
     let Local { source, compression, digest } = load(&label, file, options)?;
     let tar = read_as_tar(&label, &source, compression)?;
+    if image::recognise(&tar.members).is_some() {
+        return Err(is_image());
+    }
     Ok(tar_layer(label, compression, digest, tar))
+}
+
+fn is_layout(directory: &Path) -> bool {
+    directory.join("oci-layout").is_file() && directory.join("index.json").is_file()
+}
+
+/// An image unpacks to its blobs here: nobody means that.
+fn unrecognised_overlay(label: &str) -> ArchiveError {
+    ArchiveError::Unrecognised {
+        file: label.to_owned(),
+        found: "a container image".to_owned(),
+        expected: "a tar or a directory as overlay; images are root file systems",
+    }
 }
 
 /// A regular file as plain bytes.

@@ -310,12 +310,14 @@ impl Reader<'_> {
         let owner = |local: Option<u32>, global: Option<u32>, header: Result<u32, String>| {
             local.or(global).map_or(header, Ok)
         };
+        let xattrs = local.xattrs()?;
+        let mode = header.mode()?;
         Ok(Metadata {
-            mode: header.mode()?,
+            mode: xattrs.get(acl::ACCESS).map_or(mode, |list| acl::mode_with(list, mode)),
             uid: owner(local.uid, global.uid, header.uid())?,
             gid: owner(local.gid, global.gid, header.gid())?,
             mtime: local.mtime.or(global.mtime).map_or_else(|| header.mtime(), Ok)?,
-            xattrs: local.xattrs()?,
+            xattrs,
         })
     }
 

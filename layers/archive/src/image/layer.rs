@@ -84,11 +84,12 @@ fn decoded(store: &Store, blob: &LayerBlob, options: &OpenOptions) -> Result<Arc
         None if options.cache.is_some() => Some(store.digest_of(&*source)?),
         None => None,
     };
-    match plain(&label, &*source, compression, known, options) {
-        Ok((tar, found, decoded)) => {
-            store.check_digest(what, blob.unwrap_or(found), found)?;
+    match plain(&label, &*source, compression, known, true, options) {
+        Ok(plain) => {
+            store.check_digest(what, blob.unwrap_or(plain.blob), plain.blob)?;
+            let decoded = plain.digest.expect("it was asked for");
             store.check_digest(&format!("{what}, decoded,"), *diff_id, decoded)?;
-            Ok(tar)
+            Ok(plain.source)
         }
         // Damage is best told by the digest: it says what was expected, and that the tool is not to blame.
         Err(error) => {

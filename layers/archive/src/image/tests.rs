@@ -215,6 +215,8 @@ fn layers_come_in_order_in_every_compression_and_packing() {
         let opened = open_rootfs(&path, &options(scratch.path())).unwrap();
         assert_eq!(opened.inputs[0].kind, InputKind::OciArchive);
         assert_eq!(format!("{:?}", opened.inputs[0].digest), digest);
+        let error = crate::open_overlay(&path, &options(scratch.path())).unwrap_err().to_string();
+        assert!(error.contains("is a container image: expected a tar or a directory"), "{error}");
         check(&merged(opened));
     }
 }

@@ -50,6 +50,20 @@ pub(super) fn from_text(name: &[u8], text: &[u8]) -> Result<Option<Vec<u8>>, Str
     Ok(Some(value))
 }
 
+/// The mode of a file that has this list: its permission bits are those of the owner, of the mask (of the group
+/// where there is none) and of others, and the kernel keeps them so. libarchive writes the group's all the same.
+pub(super) fn mode_with(list: &[u8], mode: u16) -> u16 {
+    let (entries, _) = list.get(4..).unwrap_or_default().as_chunks::<8>();
+    let rights = |wanted: u16| {
+        let mut entries = entries.iter().map(|[a, b, c, d, ..]| [[*a, *b], [*c, *d]].map(u16::from_le_bytes));
+        entries.find_map(|[tag, rights]| (tag == wanted).then_some(rights & 7))
+    };
+    match (rights(USER_OBJ), rights(MASK).or_else(|| rights(GROUP_OBJ)), rights(OTHER)) {
+        (Some(owner), Some(group), Some(other)) => mode & !0o777 | owner << 6 | group << 3 | other,
+        _ => mode,
+    }
+}
+
 fn parse(entry: &[u8]) -> Result<(u16, u32, u16), String> {
     let shown = || entry[..entry.len().min(80)].escape_ascii();
     let wrong = || format!("has an access control list with `{}`: expected such as `user:1000:r-x`", shown());
@@ -121,6 +135,18 @@ mod tests {
         for text in texts {
             assert_eq!(from_text(ACCESS, text.as_bytes()).unwrap().unwrap(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_mode_follows_its_list() {
+        let with = |text: &str, mode| {
+            let list = from_text(DEFAULT, text.as_bytes()).unwrap().unwrap();
+            mode_with(&list, mode)
+        };
+        assert_eq!(with("user::rw-,user:5:rwx,group::r--,mask::rwx,other::---", 0o4644), 0o4670);
+        assert_eq!(with("user::rwx,group::r-x,other::r--", 0o600), 0o754);
+        assert_eq!(with("user::rwx,user:5:rwx", 0o600), 0o600);
+        assert_eq!(mode_with(b"\x02", 0o600), 0o600);
     }
 
     #[test]

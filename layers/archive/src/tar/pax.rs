@@ -68,6 +68,9 @@ impl Local {
             b"SCHILY.devmajor" => self.devmajor = number(key, value)?,
             b"SCHILY.devminor" => self.devminor = number(key, value)?,
             b"hdrcharset" => charset(value)?,
+            b"SCHILY.realsize" => {
+                return Err("is sparse as star writes it: expected a format of GNU tar or pax".to_owned());
+            }
             b"RHT.security.selinux" => {
                 // The kernel's own form ends with a NUL; the record holds the text alone.
                 let label = [value.strip_suffix(b"\0").unwrap_or(value), b"\0"].concat();
