@@ -1,5 +1,6 @@
 //! From inputs to one tree: rootfs, overlays, product, host, each a layer that the next one stands on.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bake_archive::{Limits, OpenOptions, open_overlay, open_rootfs};
@@ -7,7 +8,7 @@ use bake_base::{Epoch, Ids};
 use bake_boot::{Architecture, OsRelease};
 use bake_disk::SectorSize;
 use bake_fs::fat;
-use bake_tree::{Member, Policy, Timestamp, Tree, ValidTree};
+use bake_tree::{Member, Policy, Timestamp, Tree, TreePath, ValidTree};
 
 use crate::bootable::{self, Bootable};
 use crate::host::{self, Growth};
@@ -45,6 +46,7 @@ pub struct Decisions {
     pub(crate) clamped_times: u64,
     pub(crate) notes: Vec<String>,
     pub(crate) added: Vec<String>,
+    pub(crate) removed: Vec<String>,
     pub(crate) sector_size: SectorSize,
     pub(crate) size: Option<u64>,
     pub(crate) free: u8,
@@ -122,13 +124,16 @@ pub fn compose(
         clamped_times: 0,
         notes,
         added: Vec::new(),
+        removed: Vec::new(),
         sector_size: spec.sector_size,
         size: spec.size,
         free: spec.free,
         profile,
     };
+    // What the host's own layer adds shows by itself; entries that it changes in place are kept apart.
+    let mut changed = Vec::new();
     if spec.product.is_some() {
-        decisions.packages = product::integrate(&mut tree, &spec.roles, epoch)?;
+        decisions.packages = product::integrate(&mut tree, &spec.roles, epoch, &mut changed)?;
     } else if !spec.roles.is_empty() {
         return Err(Error::Product("roles without a product mean nothing: give --product too".to_owned()));
     }
@@ -141,7 +146,9 @@ pub fn compose(
     decisions.command_line = command_line;
     policy::write_fstab(&mut tree, &fstab, &spec.policy)?;
 
-    decisions.added = tree.fresh().map(|path| path.to_string()).collect();
+    let added: BTreeSet<TreePath> = tree.fresh().chain(changed).collect();
+    decisions.added = added.iter().map(TreePath::to_string).collect();
+    decisions.removed = tree.gone().map(|path| path.to_string()).collect();
     decisions.clamped_times = tree.clamp_times(epoch);
     let tree = ValidTree::new(tree).map_err(Error::Tree)?;
     Ok(Composition { decisions, tree, esp_files, esp_directories })

@@ -87,14 +87,17 @@ pub struct Boot {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Normalised {
-    /// Entries that a rule of the profile removed or emptied.
+    /// Entries of the root file system that a rule of the profile removed or emptied.
     pub entries: Vec<Change>,
-    /// How many entries were newer than the epoch.
+    /// How many entries were newer than the epoch and have its time now.
     pub clamped_times: u64,
     /// What the formats of the inputs could not carry over.
     pub notes: Vec<String>,
-    /// Paths that were added or replaced by the product, the policy and the host's needs.
+    /// Paths that the product's integration, the policy and the host's needs added, replaced or gave to another
+    /// owner. What overlays and the product themselves hold is not listed: they are inputs.
     pub added: Vec<String>,
+    /// Paths that the policy took away, or that moved to the EFI system partition; directories with all they held.
+    pub removed: Vec<String>,
 }
 
 /// A disk.

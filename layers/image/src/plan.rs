@@ -46,6 +46,8 @@ pub struct Plan {
     pub normalised: Vec<Change>,
     /// What is added to the tree, or replaced.
     pub added: Vec<String>,
+    /// What the policy takes away, and what moves to the EFI system partition.
+    pub removed: Vec<String>,
     /// What the inputs have and the image cannot.
     pub notes: Vec<String>,
 }
@@ -79,6 +81,7 @@ impl Image {
             files,
             normalised: decisions.changes.clone(),
             added: decisions.added.clone(),
+            removed: decisions.removed.clone(),
             notes: decisions.notes.clone(),
         }
     }
@@ -119,6 +122,10 @@ impl fmt::Display for Plan {
         }
         writeln!(f, "added or replaced: {}", self.added.len())?;
         self.added.iter().try_for_each(|path| writeln!(f, "    {path}"))?;
+        if !self.removed.is_empty() {
+            writeln!(f, "removed, or moved to the EFI system partition: {}", self.removed.len())?;
+            self.removed.iter().try_for_each(|path| writeln!(f, "    {path}"))?;
+        }
         self.notes.iter().try_for_each(|note| writeln!(f, "note: {note}"))
     }
 }

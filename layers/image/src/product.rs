@@ -62,11 +62,16 @@ pub fn under_install_root(members: Vec<Member>) -> Result<Vec<Member>, PathError
 }
 
 /// Makes users and state directories of the active packages, the roles of the image, and the units that
-/// start the product.
+/// start the product. Entries that were there and got another owner are told to `changed`.
 ///
 /// # Errors
 /// When the tarball is no bootstrap tarball, or a package contradicts the root file system.
-pub fn integrate(tree: &mut Tree, roles: &[String], epoch: Epoch) -> Result<Vec<ActivePackage>, Error> {
+pub fn integrate(
+    tree: &mut Tree,
+    roles: &[String],
+    epoch: Epoch,
+    changed: &mut Vec<TreePath>,
+) -> Result<Vec<ActivePackage>, Error> {
     let packages = active_packages(tree)?;
     let mut accounts = Accounts::read(tree, epoch)?;
     for package in &packages {
@@ -86,7 +91,11 @@ pub fn integrate(tree: &mut Tree, roles: &[String], epoch: Epoch) -> Result<Vec<
         if info.state_directory {
             let state = path(&format!("var/lib/dcos/{}", package.name))?;
             let id = tree.make_directory(&state, Metadata::root(0o755))?;
-            tree.metadata_mut(id).uid = owner.0;
+            let metadata = tree.metadata_mut(id);
+            if metadata.uid != owner.0 {
+                metadata.uid = owner.0;
+                changed.push(state);
+            }
         }
     }
     accounts.write(tree)?;
@@ -180,11 +189,16 @@ mod tests {
     #[test]
     fn packages_get_their_users_and_state_directories() {
         let mut tree = product(r#"{"username": "dcos_hello", "state_directory": true, "sysctl": {}}"#);
-        let packages = integrate(&mut tree, &["master".to_owned()], Epoch::from_seconds(0)).unwrap();
+        let mut changed = Vec::new();
+        let packages = integrate(&mut tree, &["master".to_owned()], Epoch::from_seconds(0), &mut changed).unwrap();
         assert_eq!(packages, [ActivePackage { name: "hello".to_owned(), id: "hello--1a2b".to_owned() }]);
         assert_eq!(read(&tree, "etc/passwd").unwrap(), "dcos_hello:x:999:999:DCOS System User:/opt/mesosphere:/sbin/nologin\n");
         let state = tree.lookup(&path("var/lib/dcos/hello").unwrap(), Follow::Last).unwrap();
         assert_eq!((tree.inode(state).metadata.uid, tree.inode(state).metadata.gid), (999, 0));
+        assert_eq!(changed, [path("var/lib/dcos/hello").unwrap()]);
+        changed.clear();
+        integrate(&mut tree, &[], Epoch::from_seconds(0), &mut changed).unwrap();
+        assert_eq!(changed, [], "it has its owner already");
         assert_eq!(read(&tree, "etc/mesosphere/roles/master").unwrap(), "");
         let enabled = path("etc/systemd/system/multi-user.target.wants/dcos-setup.service").unwrap();
         assert!(tree.lookup(&enabled, Follow::Last).is_some());
@@ -193,13 +207,13 @@ mod tests {
     #[test]
     fn what_is_no_product_is_refused_by_name() {
         let mut empty = Tree::new();
-        let refused = integrate(&mut empty, &[], Epoch::from_seconds(0)).unwrap_err().to_string();
+        let refused = integrate(&mut empty, &[], Epoch::from_seconds(0), &mut Vec::new()).unwrap_err().to_string();
         assert!(refused.contains("active"), "{refused}");
         for (info, reason) in [("[]", "pkginfo.json"), (r#"{"group": "x"}"#, "username")] {
-            let refused = integrate(&mut product(info), &[], Epoch::from_seconds(0)).unwrap_err().to_string();
+            let refused = integrate(&mut product(info), &[], Epoch::from_seconds(0), &mut Vec::new()).unwrap_err().to_string();
             assert!(refused.contains(reason), "{refused}");
         }
-        let refused = integrate(&mut product("{}"), &["../x".to_owned()], Epoch::from_seconds(0)).unwrap_err();
+        let refused = integrate(&mut product("{}"), &["../x".to_owned()], Epoch::from_seconds(0), &mut Vec::new()).unwrap_err();
         assert!(refused.to_string().contains("no role"), "{refused}");
     }
 }

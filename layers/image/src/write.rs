@@ -46,7 +46,7 @@ impl Image {
         self.disk.table.len
     }
 
-    /// Writes the image. `progress` is told how many bytes of the disk are done since it was last told.
+    /// Writes the image into files without names. `progress` is told how many bytes of the disk are done since it was last told.
     ///
     /// # Errors
     /// When reading an input or writing an output fails, or an input changed meanwhile. Then there is nothing.
@@ -130,6 +130,7 @@ impl Image {
                 clamped_times: decisions.clamped_times,
                 notes: decisions.notes,
                 added: decisions.added,
+                removed: decisions.removed,
             },
             disk: Disk {
                 digest: blocks.disk_digest(),

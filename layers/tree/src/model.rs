@@ -352,7 +352,10 @@ mod tests {
             tree.remove(&path(name));
         }
         put(&mut tree, "c", 2);
-        assert_eq!((shown(tree.fresh()), shown(tree.gone())), (vec!["/b".into(), "/c".into()], vec!["/a".into()]));
+        assert_eq!(
+            (shown(tree.fresh()), shown(tree.gone())),
+            (vec!["/b".into(), "/c".into()], vec!["/a".into()])
+        );
         tree.seal();
         assert_eq!((tree.fresh().count(), tree.gone().count()), (0, 0));
     }
