@@ -6,6 +6,7 @@
 //! the tree is run, and nothing here knows how files get onto a disk.
 
 mod architecture;
+pub mod depmod;
 pub mod entries;
 pub mod initrd;
 pub mod kernel;
