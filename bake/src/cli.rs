@@ -119,6 +119,9 @@ pub struct ImageArgs {
     /// Most bytes that compressed inputs may decode to
     #[arg(long, value_name = "SIZE", default_value = "64G")]
     pub max_decoded: String,
+    /// Most memory that decoding a compressed input may take
+    #[arg(long, value_name = "SIZE", default_value = "256M")]
+    pub max_decoder_memory: String,
 }
 
 /// Processor architectures.

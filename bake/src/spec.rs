@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use bake_image::policy::{File, Kernel, Mount, Units, User};
 use bake_image::{HostPolicy, Loader, Size};
 use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
@@ -16,19 +17,33 @@ const FORMAT_REVISION: u32 = 1;
 const SOURCE_LIMIT: u64 = 64 << 20;
 
 /// A whole `bake.toml`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug)]
 pub struct Spec {
-    format_revision: u32,
     /// The images, in the order of the file.
-    #[serde(default, rename = "image")]
     pub images: Vec<ImageEntry>,
     /// Host policy of every image.
-    #[serde(flatten)]
     pub policy: HostPolicy,
     /// Where the file lies; relative paths in it start there.
-    #[serde(skip)]
     pub directory: PathBuf,
+}
+
+/// The file as it is written. Every table has a field of its own: flattened ones lose the lines of their errors.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Document {
+    format_revision: u32,
+    #[serde(default, rename = "image")]
+    images: Vec<ImageEntry>,
+    #[serde(default)]
+    units: Units,
+    #[serde(default)]
+    kernel: Kernel,
+    #[serde(default)]
+    users: BTreeMap<String, User>,
+    #[serde(default)]
+    files: BTreeMap<String, File>,
+    #[serde(default)]
+    mounts: BTreeMap<String, Mount>,
 }
 
 /// One `[[image]]`.
@@ -71,8 +86,20 @@ const KNOWN: [(&str, &[&str]); 7] = [
     (
         "image",
         &[
-            "name", "rootfs", "arch", "profile", "overlays", "preserve", "product", "roles", "formats", "size",
-            "free", "sector-size", "loader", "epoch",
+            "name",
+            "rootfs",
+            "arch",
+            "profile",
+            "overlays",
+            "preserve",
+            "product",
+            "roles",
+            "formats",
+            "size",
+            "free",
+            "sector-size",
+            "loader",
+            "epoch",
         ],
     ),
     ("units", &["enable", "disable", "mask"]),
@@ -89,14 +116,17 @@ impl Spec {
     /// When it cannot be read or makes no sense: unknown keys all at once, with the nearest known one.
     pub fn read(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
-        let text = fs::read_to_string(path).map_err(|error| Failure::new(format!("reading `{shown}` failed: {error}")))?;
+        let text = fs::read_to_string(path)
+            .map_err(|error| Failure::new(format!("reading `{shown}` failed: {error}")))?;
         let directory = path.parent().unwrap_or(Path::new("")).to_owned();
-        let mut spec = Self::parse(&text).map_err(|problem| Failure::usage(format!("`{shown}`: {problem}")))?;
+        let mut spec =
+            Self::parse(&text).map_err(|problem| Failure::usage(format!("`{shown}`: {problem}")))?;
         for (name, file) in &mut spec.policy.files {
             let Some(source) = file.source.take() else { continue };
             let at = directory.join(&source);
-            let content = read_source(&at)
-                .map_err(|reason| Failure::new(format!("`{shown}`: files.\"{name}\": `{}`: {reason}", at.display())))?;
+            let content = read_source(&at).map_err(|reason| {
+                Failure::new(format!("`{shown}`: files.\"{name}\": `{}`: {reason}", at.display()))
+            })?;
             file.bytes = Some(content);
         }
         Ok(Self { directory, ..spec })
@@ -109,12 +139,15 @@ impl Spec {
         if !problems.is_empty() {
             return Err(problems.join("\n  "));
         }
-        let spec: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        if spec.format_revision != FORMAT_REVISION {
-            let found = spec.format_revision;
-            return Err(format!("`format-revision` is {found}: this version knows {FORMAT_REVISION}"));
+        let document: Document = toml::from_str(text).map_err(|error| error.to_string())?;
+        let Document { format_revision, images, units, kernel, users, files, mounts } = document;
+        if format_revision != FORMAT_REVISION {
+            return Err(format!(
+                "`format-revision` is {format_revision}: this version knows {FORMAT_REVISION}"
+            ));
         }
-        Ok(spec)
+        let policy = HostPolicy { units, kernel, users, files, mounts };
+        Ok(Self { images, policy, directory: PathBuf::new() })
     }
 }
 
@@ -161,7 +194,9 @@ fn check_table(text: &str, at: &str, table: &DeTable<'_>, problems: &mut Vec<Str
 fn suggestion(name: &str, known: &[&str]) -> String {
     let near = known.iter().map(|known| (strsim::damerau_levenshtein(name, known), known));
     match near.min() {
-        Some((distance, nearest)) if distance <= nearest.len().div_ceil(3) => format!(": did you mean `{nearest}`?"),
+        Some((distance, nearest)) if distance <= nearest.len().div_ceil(3) => {
+            format!(": did you mean `{nearest}`?")
+        }
         _ => format!(": expected one of {}", known.join(", ")),
     }
 }
@@ -196,7 +231,10 @@ mod tests {
         "#;
         let spec = Spec::parse(text).unwrap();
         assert_eq!(spec.images.len(), 2);
-        assert_eq!((spec.images[0].size, spec.images[0].loader), (Some(Size(4 << 30)), Some(Loader::Unified)));
+        assert_eq!(
+            (spec.images[0].size, spec.images[0].loader),
+            (Some(Size(4 << 30)), Some(Loader::Unified))
+        );
         assert_eq!(spec.policy.units.enable, ["a.service"]);
         assert_eq!(spec.policy.mounts["/data"].kind, "xfs");
     }
@@ -220,6 +258,7 @@ mod tests {
         assert!(Spec::parse("format-revision = 7").unwrap_err().contains("knows 1"));
         assert!(Spec::parse("").unwrap_err().contains("format-revision"));
         assert!(Spec::parse("format-revision = 1\n[[image]]\nsize = 'big'").unwrap_err().contains("no size"));
-        assert!(Spec::parse("format-revision = 1\n[units]\nenable = 'x'").is_err());
+        let wrong = Spec::parse("format-revision = 1\n[units]\nenable = 'x'").unwrap_err();
+        assert!(wrong.contains("line 3") && wrong.contains("enable = 'x'"), "{wrong}");
     }
 }

@@ -33,7 +33,9 @@ impl Printer {
         match out.write_all(bytes).and_then(|()| out.flush()) {
             // A reader that has seen enough (`| head`) is no failure.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            result => result.map_err(|error| Failure::new(format!("writing to standard output failed: {error}"))),
+            result => {
+                result.map_err(|error| Failure::new(format!("writing to standard output failed: {error}")))
+            }
         }
     }
 

@@ -1,6 +1,11 @@
 //! What the end-to-end tests share: running the built `bake`, and the tools that judge its images.
 #![allow(dead_code)] // every test file takes what it needs
 
+pub mod ground;
+pub mod tar;
+pub mod tiny;
+pub mod wrappings;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -68,6 +73,11 @@ pub fn is_root(what: &str) -> bool {
         eprintln!("SKIPPED for want of root: {what}");
     }
     root
+}
+
+/// Whether the long tests run too.
+pub fn full() -> bool {
+    std::env::var_os("BAKE_TEST_FULL").is_some()
 }
 
 /// A baked image.

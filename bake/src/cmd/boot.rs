@@ -66,7 +66,8 @@ pub fn run(args: &BootArgs) -> Result<(), Failure> {
         .map(|text| Regex::new(text).map_err(|error| Failure::usage(format!("--expect: {error}"))))
         .collect::<Result<Vec<_>, _>>()?;
     let scratch = tempfile::tempdir().map_err(failed("making a temporary directory"))?;
-    let image = fs::canonicalize(&args.image).map_err(failed(&format!("opening `{}`", args.image.display())))?;
+    let image =
+        fs::canonicalize(&args.image).map_err(failed(&format!("opening `{}`", args.image.display())))?;
     let opened = open(&image)?;
     let machine = machine_for(&opened, &image)?;
     let disk = writable_disk(args, &image, opened.format.name(), &scratch)?;
@@ -102,7 +103,10 @@ fn writable_disk(args: &BootArgs, image: &Path, format: &str, scratch: &TempDir)
         }
         let output = create.output().map_err(|error| missing("qemu-img", "qemu-utils", &error))?;
         if !output.status.success() {
-            return Err(Failure::new(format!("qemu-img failed: {}", String::from_utf8_lossy(&output.stderr))));
+            return Err(Failure::new(format!(
+                "qemu-img failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )));
         }
     }
     Ok(disk)
@@ -141,7 +145,10 @@ fn command(args: &BootArgs, machine: &Machine, disk: &Path, scratch: &TempDir) -
             return Err(Failure::usage(format!("--credential: `{credential}`: expected NAME=VALUE")));
         }
         // systemd.system-credentials(7): SMBIOS type 11 vendor strings.
-        command.args(["-smbios", &format!("type=11,value=io.systemd.credential:{}", credential.replace(',', ",,"))]);
+        command.args([
+            "-smbios",
+            &format!("type=11,value=io.systemd.credential:{}", credential.replace(',', ",,")),
+        ]);
     }
     if let Some([kernel, initrd, arguments]) = args.kernel.as_deref() {
         command.args(["-kernel", kernel, "-initrd", initrd, "-append", arguments]);
@@ -204,7 +211,10 @@ fn watch(mut machine: Running, expected: &[Regex], args: &BootArgs) -> Result<()
             }
             Err(RecvTimeoutError::Timeout) => {
                 let missing = if wanted.is_empty() { String::new() } else { unseen(&wanted) };
-                return Err(Failure::new(format!("after {} seconds the machine still runs{missing}", args.timeout)));
+                return Err(Failure::new(format!(
+                    "after {} seconds the machine still runs{missing}",
+                    args.timeout
+                )));
             }
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -214,7 +224,11 @@ fn watch(mut machine: Running, expected: &[Regex], args: &BootArgs) -> Result<()
     if !status.success() {
         return Err(Failure::new(format!("QEMU ended with {status}: {}", complaints.trim())));
     }
-    if wanted.is_empty() { Ok(()) } else { Err(Failure::new(format!("the machine switched off{}", unseen(&wanted)))) }
+    if wanted.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("the machine switched off{}", unseen(&wanted))))
+    }
 }
 
 fn unseen(wanted: &[&Regex]) -> String {
@@ -224,7 +238,9 @@ fn unseen(wanted: &[&Regex]) -> String {
 
 fn missing(program: &str, package: &str, error: &std::io::Error) -> Failure {
     match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::new(format!("`{program}` is not installed: install {package}")),
+        std::io::ErrorKind::NotFound => {
+            Failure::new(format!("`{program}` is not installed: install {package}"))
+        }
         _ => Failure::new(format!("starting `{program}` failed: {error}")),
     }
 }

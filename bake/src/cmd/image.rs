@@ -12,6 +12,7 @@ use bake_image::{HostPolicy, Image, ImageSpec, Loader, Output, Size, Surrounding
 use crate::cli::{ArchArg, ImageArgs, LoaderArg, SectorSizeArg};
 use crate::env;
 use crate::error::Failure;
+use crate::signals::Signals;
 use crate::spec::{ImageEntry, Spec};
 use crate::ui::Printer;
 
@@ -32,10 +33,18 @@ pub fn run(args: &ImageArgs) -> Result<(), Failure> {
     let printer = Printer::new(args.quiet);
     let jobs = jobs(args)?;
     let surroundings = surroundings(args)?;
-    jobs.into_iter().try_for_each(|job| bake(job, args, &surroundings, printer))
+    let signals =
+        Signals::take_over().map_err(|error| Failure::new(format!("taking signals over failed: {error}")))?;
+    jobs.into_iter().try_for_each(|job| bake(job, args, &surroundings, printer, &signals))
 }
 
-fn bake(job: Job, args: &ImageArgs, surroundings: &Surroundings, printer: Printer) -> Result<(), Failure> {
+fn bake(
+    job: Job,
+    args: &ImageArgs,
+    surroundings: &Surroundings,
+    printer: Printer,
+    signals: &Signals,
+) -> Result<(), Failure> {
     let surroundings = Surroundings { scratch: existing_parent(&job.directory), ..surroundings.clone() };
     let bar = printer.bytes("decoding");
     let composition = compose(&job.spec, &surroundings, &|bytes| bar.inc(bytes))?;
@@ -46,7 +55,7 @@ fn bake(job: Job, args: &ImageArgs, surroundings: &Surroundings, printer: Printe
         let text = if args.json { to_json(&plan)? } else { plan.to_string().into_bytes() };
         return printer.raw(&text);
     }
-    write(image, &job, args, &surroundings, printer)
+    write(image, &job, args, &surroundings, printer, signals)
 }
 
 fn write(
@@ -55,6 +64,7 @@ fn write(
     args: &ImageArgs,
     surroundings: &Surroundings,
     printer: Printer,
+    signals: &Signals,
 ) -> Result<(), Failure> {
     let bar = printer.bytes("writing");
     bar.set_length(image.data_bytes());
@@ -64,8 +74,9 @@ fn write(
         sum_raw: args.sum_raw,
         threads: surroundings.threads,
     };
-    let written = image.write(&output, &|bytes| bar.inc(bytes))?;
+    let unpublished = image.write(&output, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
+    let written = signals.hold(|| unpublished.publish())?;
     if args.json {
         return printer.raw(&to_json(&written.manifest)?);
     }
@@ -77,7 +88,10 @@ fn write(
         printer.line(job.directory.join(file).display().to_string())?;
     }
     let gib = manifest.disk.size >> 30;
-    printer.line(format!("disk {} ({gib} GiB, {} for {})", manifest.disk.digest, manifest.profile, manifest.architecture))
+    printer.line(format!(
+        "disk {} ({gib} GiB, {} for {})",
+        manifest.disk.digest, manifest.profile, manifest.architecture
+    ))
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
@@ -91,15 +105,17 @@ fn existing_parent(directory: &Path) -> PathBuf {
 }
 
 fn surroundings(args: &ImageArgs) -> Result<Surroundings, Failure> {
-    let max_decoded: Size =
-        args.max_decoded.parse().map_err(|reason| Failure::usage(format!("--max-decoded: {reason}")))?;
+    let limit = |flag: &str, text: &str| {
+        text.parse().map(|size: Size| size.0).map_err(|reason| Failure::usage(format!("{flag}: {reason}")))
+    };
     let cache = args.cache.clone().or_else(env::cache_directory).filter(|_| !args.no_cache);
     Ok(Surroundings {
         threads: args.threads.map_or_else(env::threads, usize::from),
         cache,
         scratch: PathBuf::new(),
         paranoid: args.paranoid,
-        max_decoded: max_decoded.0,
+        max_decoded: limit("--max-decoded", &args.max_decoded)?,
+        max_decoder_memory: limit("--max-decoder-memory", &args.max_decoder_memory)?,
     })
 }
 
@@ -109,7 +125,9 @@ fn jobs(args: &ImageArgs) -> Result<Vec<Job>, Failure> {
     let spec = file.as_deref().map(Spec::read).transpose()?;
     if args.rootfs.is_some() {
         if let Some(name) = args.names.first() {
-            return Err(Failure::usage(format!("`{name}` is unexpected: with --rootfs the flags describe one image")));
+            return Err(Failure::usage(format!(
+                "`{name}` is unexpected: with --rootfs the flags describe one image"
+            )));
         }
         let policy = spec.filter(|_| args.spec.is_some()).map(|spec| spec.policy).unwrap_or_default();
         return Ok(vec![job(args, &ImageEntry::default(), Path::new(""), &policy, args.out.clone())?]);
@@ -123,7 +141,8 @@ fn jobs(args: &ImageArgs) -> Result<Vec<Job>, Failure> {
     let mut unknown: BTreeSet<&String> = args.names.iter().collect();
     for (index, entry) in spec.images.iter().enumerate() {
         let name = entry.name.clone().or(entry.profile.clone());
-        let name = name.ok_or_else(|| Failure::usage(format!("image {} of the spec file has no `name`", index + 1)))?;
+        let name = name
+            .ok_or_else(|| Failure::usage(format!("image {} of the spec file has no `name`", index + 1)))?;
         unknown.remove(&name);
         if !args.names.is_empty() && !args.names.contains(&name) {
             continue;
@@ -200,7 +219,9 @@ fn architecture(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<Architect
         (Some(ArchArg::X86_64), _) | (None, Some("x86-64")) => Some(Architecture::X86_64),
         (Some(ArchArg::Arm64), _) | (None, Some("arm64")) => Some(Architecture::Arm64),
         (None, None) => None,
-        (None, Some(other)) => return Err(Failure::usage(format!("arch = `{other}`: expected x86-64 or arm64"))),
+        (None, Some(other)) => {
+            return Err(Failure::usage(format!("arch = `{other}`: expected x86-64 or arm64")));
+        }
     })
 }
 
@@ -236,6 +257,7 @@ fn epoch(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<Epoch>, Failure>
         return Ok(Some(Epoch::from_seconds(seconds)));
     }
     let Some(text) = env::source_date_epoch() else { return Ok(None) };
-    let wrong = || Failure::usage(format!("{} is `{text}`: expected seconds since 1970", env::SOURCE_DATE_EPOCH));
+    let wrong =
+        || Failure::usage(format!("{} is `{text}`: expected seconds since 1970", env::SOURCE_DATE_EPOCH));
     text.parse().map(|seconds| Some(Epoch::from_seconds(seconds))).map_err(|_| wrong())
 }

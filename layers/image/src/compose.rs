@@ -78,7 +78,7 @@ pub fn compose(
         cache: surroundings.cache.clone(),
         scratch: surroundings.scratch.clone(),
         paranoid: surroundings.paranoid,
-        limits: Limits { decoded: surroundings.max_decoded, ..Limits::default() },
+        limits: Limits { decoded: surroundings.max_decoded, memory: surroundings.max_decoder_memory },
         threads: surroundings.threads,
         preserve: true,
         progress,

@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 use crate::Error;
 use crate::accounts::{Accounts, NewUser};
-use crate::units::{self, Units};
+use crate::units;
+pub use crate::units::Units;
 
 /// What the user wants on every host.
 #[derive(Clone, Debug, Default, Deserialize)]

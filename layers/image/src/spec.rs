@@ -54,4 +54,6 @@ pub struct Surroundings {
     pub paranoid: bool,
     /// Most bytes that a compressed input may decode to.
     pub max_decoded: u64,
+    /// Bytes of memory that a decoder may take.
+    pub max_decoder_memory: u64,
 }

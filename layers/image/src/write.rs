@@ -26,6 +26,25 @@ pub struct Output<'a> {
     pub threads: usize,
 }
 
+/// An image that is written and has no name yet; dropped, it is gone.
+#[derive(Debug)]
+pub struct Unpublished {
+    set: OutputSet,
+    directory: String,
+    written: Written,
+}
+
+impl Unpublished {
+    /// Gives the files their names, which takes a moment that should not be interrupted.
+    ///
+    /// # Errors
+    /// When a name cannot be given. Then there is nothing.
+    pub fn publish(self) -> Result<Written, Error> {
+        self.set.publish().map_err(Error::io(format!("writing into `{}`", self.directory)))?;
+        Ok(self.written)
+    }
+}
+
 /// A written image.
 #[derive(Debug)]
 pub struct Written {
@@ -50,7 +69,7 @@ impl Image {
     ///
     /// # Errors
     /// When reading an input or writing an output fails, or an input changed meanwhile. Then there is nothing.
-    pub fn write(self, output: &Output<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Written, Error> {
+    pub fn write(self, output: &Output<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Unpublished, Error> {
         let directory = output.directory.display();
         let failed = || Error::io(format!("writing into `{directory}`"));
         let mut set = OutputSet::new(output.directory).map_err(failed())?;
@@ -77,10 +96,10 @@ impl Image {
         let sums_name = "SHA256SUMS".to_owned();
         let text: String = sums.iter().map(|(digest, name)| format!("{digest}  {name}\n")).collect();
         put(&mut set, &sums_name, text.as_bytes()).map_err(failed())?;
-        set.publish().map_err(failed())?;
         let mut files: Vec<_> = manifest.artifacts.iter().map(|artifact| artifact.name.clone()).collect();
         files.extend(["manifest.json".to_owned(), sums_name]);
-        Ok(Written { manifest, files })
+        let directory = directory.to_string();
+        Ok(Unpublished { set, directory, written: Written { manifest, files } })
     }
 
     /// The manifest, once the digests are known. Waits for the digests of inputs that are still being computed.

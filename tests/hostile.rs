@@ -1,0 +1,17 @@
+//! What nobody should feed to `bake image`, and what should not happen to it meanwhile: each ends in a clear
+//! error, without a panic, with nothing outside the output directory and nothing left behind.
+
+mod support;
+
+#[path = "hostile/faults.rs"]
+mod faults;
+#[path = "hostile/kills.rs"]
+mod kills;
+#[path = "hostile/layouts.rs"]
+mod layouts;
+#[path = "hostile/members.rs"]
+mod members;
+#[path = "hostile/streams.rs"]
+mod streams;
+#[path = "hostile/usage.rs"]
+mod usage;
