@@ -9,11 +9,12 @@ mod whiteout;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bake_base::{Digest, FileBytes, Hasher, ReadAt};
 use bake_tree::{Content, Member, Policy, Tree, TreePath};
 
+use crate::input::{PendingDigest, Watch};
 use crate::{ArchiveError, OpenOptions, local};
 
 /// Longest document (index, manifest, configuration): registries take 4 MiB.
@@ -23,7 +24,7 @@ const DOCUMENT_MAX: u64 = 16 << 20;
 pub(crate) struct Image {
     pub layers: Vec<(Vec<Member>, Policy)>,
     /// What stands for it: the digest of its manifest, or of its configuration where it has none.
-    pub digest: Digest,
+    pub digest: PendingDigest,
     pub notes: Vec<String>,
 }
 
@@ -32,6 +33,8 @@ pub(crate) struct Store {
     /// The image as the user gave it.
     pub label: String,
     place: Place,
+    /// The files that have been opened: layers that are not compressed are read in place.
+    watches: Mutex<Vec<Watch>>,
 }
 
 enum Place {
@@ -61,24 +64,38 @@ pub(crate) fn recognise(members: &[Member]) -> Option<ImageKind> {
 
 impl Store {
     pub(crate) fn directory(label: &str, path: &Path) -> Self {
-        Self { label: label.to_owned(), place: Place::Directory(path.to_owned()) }
+        let place = Place::Directory(path.to_owned());
+        Self { label: label.to_owned(), place, watches: Mutex::default() }
     }
 
-    pub(crate) fn archive(label: &str, members: Vec<Member>) -> Result<Self, ArchiveError> {
+    /// The members of an archive, and the file that they lie in.
+    pub(crate) fn archive(
+        label: &str,
+        members: Vec<Member>,
+        watch: Option<Watch>,
+    ) -> Result<Self, ArchiveError> {
         let mut tree = Tree::new();
         tree.apply(members, Policy::TAR).map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
             ArchiveError::document(label, "the archive", format!("makes no sense: {}", problems.join("; ")))
         })?;
-        Ok(Self { label: label.to_owned(), place: Place::Archive(Box::new(tree)) })
+        let watches = Mutex::new(watch.into_iter().collect());
+        Ok(Self { label: label.to_owned(), place: Place::Archive(Box::new(tree)), watches })
     }
 
     /// Reads the image.
     pub(crate) fn read(&self, kind: ImageKind, options: &OpenOptions) -> Result<Image, ArchiveError> {
-        match kind {
-            ImageKind::Oci => oci::read(self, options),
-            ImageKind::Docker => docker::read(self, options),
-        }
+        let (digest, blobs) = match kind {
+            ImageKind::Oci => oci::find(self, options)?,
+            ImageKind::Docker => docker::find(self, options)?,
+        };
+        let (layers, notes) = layer::read(self, &blobs, options)?;
+        let digest = PendingDigest::known(digest, std::mem::take(&mut *self.watches()));
+        Ok(Image { layers, digest, notes })
+    }
+
+    fn watches(&self) -> MutexGuard<'_, Vec<Watch>> {
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A file by its path in the image. Links are followed: tools that share blobs make them, and what they
@@ -105,7 +122,9 @@ impl Store {
                 if !stat.is_file() {
                     return Err(refuse("is no regular file".to_owned()));
                 }
-                Ok(Some(Arc::new(FileBytes::new(file).map_err(ArchiveError::io(&label, "reading"))?)))
+                let file = Arc::new(FileBytes::new(file).map_err(ArchiveError::io(&label, "reading"))?);
+                self.watches().push(Watch::new(&label, Arc::clone(&file))?);
+                Ok(Some(file))
             }
         }
     }

@@ -1,11 +1,10 @@
 //! What an image was made from: for its manifest.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use bake_base::{Digest, Hasher, ReadAt};
+use bake_base::{Digest, FileBytes, Hasher, ReadAt};
 
 use crate::cache::{Cache, Identity};
 use crate::{ArchiveError, Compression};
@@ -46,18 +45,14 @@ pub struct PendingDigest(Pending);
 
 #[derive(Debug)]
 enum Pending {
-    Known(Digest, Option<Watch>),
+    Known(Digest, Vec<Watch>),
     Running(Running),
 }
 
 impl PendingDigest {
-    pub(crate) fn known(digest: Digest) -> Self {
-        Self(Pending::Known(digest, None))
-    }
-
-    /// The digest of a file that goes on being read in place.
-    pub(crate) fn watched(digest: Digest, watch: Watch) -> Self {
-        Self(Pending::Known(digest, Some(watch)))
+    /// A digest that is known, of something that goes on being read in these files.
+    pub(crate) fn known(digest: Digest, watches: Vec<Watch>) -> Self {
+        Self(Pending::Known(digest, watches))
     }
 
     /// Hashes a file in the background.
@@ -68,7 +63,7 @@ impl PendingDigest {
             if let Some(cache) = cache {
                 cache.remember(&watch.identity, digest);
             }
-            Ok((digest, Some(watch)))
+            Ok((digest, vec![watch]))
         })
     }
 
@@ -87,17 +82,17 @@ impl PendingDigest {
     /// # Errors
     /// When the input cannot be read or changed since it was opened.
     pub fn wait(self) -> Result<Digest, ArchiveError> {
-        let (digest, watch) = match self.0 {
-            Pending::Known(digest, watch) => (digest, watch),
+        let (digest, watches) = match self.0 {
+            Pending::Known(digest, watches) => (digest, watches),
             Pending::Running(running) => running.join()?,
         };
-        watch.map_or(Ok(()), |watch| watch.check())?;
+        watches.iter().try_for_each(Watch::check)?;
         Ok(digest)
     }
 }
 
-/// A digest, and the file that is still being read in place.
-type Outcome = Result<(Digest, Option<Watch>), ArchiveError>;
+/// A digest, and the files that go on being read in place.
+type Outcome = Result<(Digest, Vec<Watch>), ArchiveError>;
 
 /// A thread that stops soon after nobody wants its result any more.
 #[derive(Debug)]
@@ -123,20 +118,19 @@ impl Drop for Running {
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     label: String,
-    source: Arc<dyn ReadAt>,
-    file: Arc<File>,
+    file: Arc<FileBytes>,
     pub identity: Identity,
 }
 
 impl Watch {
-    pub(crate) fn new(label: &str, file: Arc<File>, source: Arc<dyn ReadAt>) -> Result<Self, ArchiveError> {
-        let identity = Identity::of(&file).map_err(ArchiveError::io(label, "reading"))?;
-        Ok(Self { label: label.to_owned(), source, file, identity })
+    pub(crate) fn new(label: &str, file: Arc<FileBytes>) -> Result<Self, ArchiveError> {
+        let identity = Identity::of(file.file()).map_err(ArchiveError::io(label, "reading"))?;
+        Ok(Self { label: label.to_owned(), file, identity })
     }
 
     /// Whether the content is still what it was. A new name or another owner is no change.
     pub(crate) fn check(&self) -> Result<(), ArchiveError> {
-        let now = Identity::of(&self.file).map_err(ArchiveError::io(&self.label, "reading"))?;
+        let now = Identity::of(self.file.file()).map_err(ArchiveError::io(&self.label, "reading"))?;
         if now.same_content(&self.identity) {
             Ok(())
         } else {
@@ -148,13 +142,13 @@ impl Watch {
     pub(crate) fn hash(&self, stop: &AtomicBool) -> Result<Digest, ArchiveError> {
         let mut hasher = Hasher::new();
         let mut buffer = Vec::new();
-        let len = self.source.len();
+        let len = self.file.len();
         for start in (0..len).step_by(STEP as usize) {
             if stop.load(Ordering::Relaxed) {
                 break;
             }
             buffer.resize(STEP.min(len - start) as usize, 0);
-            let read = self.source.read_exact_at(start, &mut buffer);
+            let read = self.file.read_exact_at(start, &mut buffer);
             read.map_err(ArchiveError::io(&self.label, "reading"))?;
             hasher.update(&buffer);
         }

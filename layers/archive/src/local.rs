@@ -20,8 +20,34 @@ use crate::{ArchiveError, Compression, OpenOptions, RECOGNISED_BY};
 pub(crate) struct Local {
     pub source: Arc<dyn ReadAt>,
     pub compression: Compression,
-    /// The digest of the file as it lies there.
-    pub digest: PendingDigest,
+    origin: Origin,
+}
+
+/// Where the plain bytes come from.
+enum Origin {
+    /// From the file itself, whose digest may be known from before.
+    InPlace(Watch, Option<Digest>, Option<Cache>),
+    /// From what the file with this digest decodes to.
+    Decoded(Digest),
+}
+
+impl Local {
+    /// The digest of the file as it lies there: computed while the file is used, if need be.
+    pub(crate) fn digest(self) -> PendingDigest {
+        match self.origin {
+            Origin::InPlace(watch, Some(digest), _) => PendingDigest::known(digest, vec![watch]),
+            Origin::InPlace(watch, None, cache) => PendingDigest::of_file(watch, cache),
+            Origin::Decoded(digest) => PendingDigest::known(digest, Vec::new()),
+        }
+    }
+
+    /// What has to stay as it is for as long as the plain bytes are used.
+    pub(crate) fn watch(self) -> Option<Watch> {
+        match self.origin {
+            Origin::InPlace(watch, ..) => Some(watch),
+            Origin::Decoded(_) => None,
+        }
+    }
 }
 
 /// Opens without waiting for a writer, should it be a pipe.
@@ -45,22 +71,15 @@ pub(crate) fn recognise(head: &[u8]) -> Compression {
 
 /// Takes a regular file of any compression.
 pub(crate) fn load(label: &str, file: File, options: &OpenOptions) -> Result<Local, ArchiveError> {
-    let file = Arc::new(file);
-    let bytes: Arc<dyn ReadAt> = {
-        let file = file.try_clone().map_err(ArchiveError::io(label, "opening"))?;
-        Arc::new(FileBytes::new(file).map_err(ArchiveError::io(label, "opening"))?)
-    };
-    let watch = Watch::new(label, file, Arc::clone(&bytes))?;
+    let bytes = Arc::new(FileBytes::new(file).map_err(ArchiveError::io(label, "opening"))?);
+    let watch = Watch::new(label, Arc::clone(&bytes))?;
+    let bytes: Arc<dyn ReadAt> = bytes;
     let compression = recognise(&head(label, &*bytes)?);
     let cache = options.cache.as_deref().map(Cache::new);
     let recalled =
         cache.as_ref().filter(|_| !options.paranoid).and_then(|cache| cache.recall(&watch.identity));
     if compression == Compression::None {
-        let digest = match recalled {
-            Some(digest) => PendingDigest::watched(digest, watch),
-            None => PendingDigest::of_file(watch, cache),
-        };
-        return Ok(Local { source: bytes, compression, digest });
+        return Ok(Local { source: bytes, compression, origin: Origin::InPlace(watch, recalled, cache) });
     }
     // Hashing costs a fraction of decoding: worth it wherever the layer may be known already.
     let blob = match (recalled, &cache) {
@@ -73,7 +92,7 @@ pub(crate) fn load(label: &str, file: File, options: &OpenOptions) -> Result<Loc
     if let Some(cache) = &cache {
         cache.remember(&watch.identity, blob);
     }
-    Ok(Local { source, compression, digest: PendingDigest::known(blob) })
+    Ok(Local { source, compression, origin: Origin::Decoded(blob) })
 }
 
 /// What a compressed blob decodes to.

@@ -2,15 +2,13 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use bake_base::ReadAt;
 use bake_tree::{Member, Policy};
 
 use crate::decode::Progress;
 use crate::directory::{self, Walked};
 use crate::image::{self, Image, ImageKind, Store};
-use crate::input::{Input, InputKind, PendingDigest};
+use crate::input::{Input, InputKind};
 use crate::local::{self, Local};
 use crate::tar::{TarMembers, is_tar, read_tar};
 use crate::{ArchiveError, Compression, Limits};
@@ -92,12 +90,12 @@ pub fn open_rootfs(path: &Path, options: &OpenOptions) -> Result<Opened, Archive
         }
         return open_directory(label, path, true);
     }
-    let Local { source, compression, digest } = load(&label, file, options)?;
-    let tar = read_as_tar(&label, &source, compression)?;
+    let local = load(&label, file, options)?;
+    let tar = read_as_tar(&label, &local)?;
     let Some(kind) = image::recognise(&tar.members) else {
-        return Ok(tar_layer(label, compression, digest, tar));
+        return Ok(tar_layer(label, local, tar));
     };
-    let store = Store::archive(&label, tar.members)?;
+    let store = Store::archive(&label, tar.members, local.watch())?;
     let input = if kind == ImageKind::Oci { InputKind::OciArchive } else { InputKind::DockerArchive };
     image(&store, kind, input, options)
 }
@@ -116,12 +114,12 @@ pub fn open_overlay(path: &Path, options: &OpenOptions) -> Result<Opened, Archiv
         }
         return open_directory(label, path, options.preserve);
     }
-    let Local { source, compression, digest } = load(&label, file, options)?;
-    let tar = read_as_tar(&label, &source, compression)?;
+    let local = load(&label, file, options)?;
+    let tar = read_as_tar(&label, &local)?;
     if image::recognise(&tar.members).is_some() {
         return Err(is_image());
     }
-    Ok(tar_layer(label, compression, digest, tar))
+    Ok(tar_layer(label, local, tar))
 }
 
 fn is_layout(directory: &Path) -> bool {
@@ -145,20 +143,17 @@ fn load(label: &str, file: File, options: &OpenOptions) -> Result<Local, Archive
     local::load(label, file, options)
 }
 
-fn read_as_tar(
-    label: &str,
-    source: &Arc<dyn ReadAt>,
-    compression: Compression,
-) -> Result<TarMembers, ArchiveError> {
-    let head = local::head(label, &**source)?;
+fn read_as_tar(label: &str, local: &Local) -> Result<TarMembers, ArchiveError> {
+    let head = local::head(label, &*local.source)?;
     if !is_tar(&head) {
-        return Err(unrecognised(label, &describe(compression, &head)));
+        return Err(unrecognised(label, &describe(local.compression, &head)));
     }
-    read_tar(label, source)
+    read_tar(label, &local.source)
 }
 
-fn tar_layer(label: String, compression: Compression, digest: PendingDigest, tar: TarMembers) -> Opened {
-    let input = Input { label, kind: InputKind::Tar(compression), digest };
+fn tar_layer(label: String, local: Local, tar: TarMembers) -> Opened {
+    let kind = InputKind::Tar(local.compression);
+    let input = Input { label, kind, digest: local.digest() };
     Opened { layers: vec![(tar.members, Policy::TAR)], inputs: vec![input], notes: tar.notes }
 }
 
@@ -169,7 +164,6 @@ fn image(
     options: &OpenOptions,
 ) -> Result<Opened, ArchiveError> {
     let Image { layers, digest, notes } = store.read(kind, options)?;
-    let digest = PendingDigest::known(digest);
     let inputs = vec![Input { label: store.label.clone(), kind: input, digest }];
     Ok(Opened { layers, inputs, notes })
 }

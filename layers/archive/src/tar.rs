@@ -11,7 +11,9 @@
 //! sum here is checked, and whatever has two readings is refused.
 
 mod acl;
+mod claims;
 mod header;
+mod notation;
 mod pax;
 mod sparse;
 mod window;
@@ -20,12 +22,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bake_base::ReadAt;
-use bake_tree::{Content, Device, Member, MemberKind, Metadata, TreePath};
+use bake_tree::Member;
 
 use crate::error::{ArchiveError, MemberProblem};
+use claims::{Claims, Kind, one_of};
 use header::Header;
 use pax::{Global, Local};
-use sparse::Map;
 use window::Window;
 
 /// Size of every header and granule of every body, in bytes.
@@ -204,18 +206,18 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Takes in a member's own header: finds its body first, so that a member that cannot be used does not
-    /// keep the ones after it from being judged.
+    /// Takes in a member's own header. Where its body ends is found out before anything else, so that a member
+    /// that cannot be used does not keep the ones after it from being judged.
     fn member(&mut self, offset: u64, header: &Header) -> Result<u64, Stop> {
         let Next { local, long_name, long_link } = std::mem::take(&mut self.next);
         let local = local.unwrap_or_default();
         let name = one_of(local.sparse.name.as_ref().or(local.path.as_ref()), long_name, &header.name);
         let link = one_of(local.linkpath.as_ref(), long_link, &header.linkname);
-        // The body's place follows from the header and the records alone, whatever the name is.
-        let shown = name.as_ref().map_or(&header.name[..], |name| name);
-        let stop = |reason: String| Stop::Problem(MemberProblem::new(shown, offset, reason));
+        let shown = name.clone().unwrap_or_else(|_| header.name.clone());
+        let problem = |reason: String| MemberProblem::new(&shown, offset, reason);
+        let stop = |reason: String| Stop::Problem(problem(reason));
 
-        let kind = Kind::of(header, shown).map_err(stop)?;
+        let kind = Kind::of(header, &shown).map_err(stop)?;
         let mut body = offset + BLOCK;
         let mut map = None;
         if header.typeflag == b'S' {
@@ -226,16 +228,16 @@ impl Reader<'_> {
         let size = self.body_size(header, &local, kind, body).map_err(stop)?;
         let end = body.checked_add(size).filter(|end| *end <= self.source.len());
         end.ok_or_else(|| stop(cut_short(size)))?;
-        let next = body + size.next_multiple_of(BLOCK);
 
         for key in &local.ignored {
             self.note(&format!("extended headers `{key}`"));
         }
-        match self.build(header, &local, kind, &name, link, map, body, size) {
+        let claims = Claims { header, global: &self.global, local, kind, name, link, map, body, size };
+        match claims.member(self.source) {
             Ok(member) => self.members.push(member),
-            Err(reason) => self.problems.push(MemberProblem::new(shown, offset, reason)),
+            Err(reason) => self.problems.push(problem(reason)),
         }
-        Ok(next)
+        Ok(body + size.next_multiple_of(BLOCK))
     }
 
     /// How many bytes follow the header.
@@ -262,76 +264,6 @@ impl Reader<'_> {
         Ok(size)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what two headers and a record say of one member")]
-    fn build(
-        &mut self,
-        header: &Header,
-        local: &Local,
-        kind: Kind,
-        name: &Result<Vec<u8>, String>,
-        link: Result<Vec<u8>, String>,
-        map: Option<Map>,
-        body: u64,
-        size: u64,
-    ) -> Result<Member, String> {
-        let path =
-            TreePath::parse(name.as_ref()?).map_err(|error| format!("has a name of no use: {error}"))?;
-        let metadata = self.metadata(header, local)?;
-        let device = || -> Result<Device, String> {
-            Ok(Device {
-                major: local.devmajor.map_or_else(|| header.devmajor(), Ok)?,
-                minor: local.devminor.map_or_else(|| header.devminor(), Ok)?,
-            })
-        };
-        let kind = match kind {
-            Kind::Directory if header.typeflag != b'5' && header.typeflag != b'D' && size > 0 => {
-                return Err(format!(
-                    "is a file of {size} bytes with a trailing slash: expected one or the other"
-                ));
-            }
-            Kind::Directory => MemberKind::Directory,
-            Kind::File => MemberKind::File(self.content(local, map, body, size)?),
-            Kind::Symlink => MemberKind::Symlink(link?.into()),
-            Kind::HardLink => {
-                let target = link?;
-                let target = TreePath::parse(&target)
-                    .map_err(|error| format!("is a hard link to a name of no use: {error}"))?;
-                MemberKind::HardLink(target)
-            }
-            Kind::CharDevice => MemberKind::CharDevice(device()?),
-            Kind::BlockDevice => MemberKind::BlockDevice(device()?),
-            Kind::Fifo => MemberKind::Fifo,
-        };
-        Ok(Member { path, metadata, kind })
-    }
-
-    fn metadata(&self, header: &Header, local: &Local) -> Result<Metadata, String> {
-        let global = &self.global;
-        let owner = |local: Option<u32>, global: Option<u32>, header: Result<u32, String>| {
-            local.or(global).map_or(header, Ok)
-        };
-        let xattrs = local.xattrs()?;
-        let mode = header.mode()?;
-        Ok(Metadata {
-            mode: xattrs.get(acl::ACCESS).map_or(mode, |list| acl::mode_with(list, mode)),
-            uid: owner(local.uid, global.uid, header.uid())?,
-            gid: owner(local.gid, global.gid, header.gid())?,
-            mtime: local.mtime.or(global.mtime).map_or_else(|| header.mtime(), Ok)?,
-            xattrs,
-        })
-    }
-
-    fn content(&mut self, local: &Local, map: Option<Map>, body: u64, size: u64) -> Result<Content, String> {
-        let stored = match map {
-            Some(map) => Some((map, 0)),
-            None => sparse::pax(&local.sparse, self.source, body, size)?,
-        };
-        match stored {
-            Some((map, map_len)) => map.content(self.source, body + map_len, size - map_len),
-            None => Content::whole(Arc::clone(self.source), body, size).map_err(|error| error.to_string()),
-        }
-    }
-
     fn note(&mut self, what: &str) {
         if self.notes.len() < NOTES_MAX {
             self.notes.insert(format!("the archive has {what}, which an image has no place for"));
@@ -341,57 +273,6 @@ impl Reader<'_> {
 
 fn cut_short(size: u64) -> String {
     format!("is cut short: its {size} bytes reach past the end of the archive")
-}
-
-/// A name given by an extended header, a GNU long name or the header itself, in this order. The first two
-/// are never given together by one writer; readers that disagree about which wins see different trees.
-fn one_of(record: Option<&Vec<u8>>, long: Option<Vec<u8>>, header: &[u8]) -> Result<Vec<u8>, String> {
-    match (record, long) {
-        (Some(record), Some(long)) if *record != long => Err(format!(
-            "is also called `{}`: an extended header and a long name contradict each other",
-            record[..record.len().min(200)].escape_ascii()
-        )),
-        (Some(record), _) => Ok(record.clone()),
-        (None, Some(long)) => Ok(long),
-        (None, None) => Ok(header.to_vec()),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    File,
-    HardLink,
-    Symlink,
-    CharDevice,
-    BlockDevice,
-    Directory,
-    Fifo,
-}
-
-impl Kind {
-    fn of(header: &Header, name: &[u8]) -> Result<Self, String> {
-        Ok(match header.typeflag {
-            // v7 has no type for directories, and its heirs kept the custom: a slash ends their names.
-            0 | b'0' | b'7' if name.last() == Some(&b'/') => Self::Directory,
-            // POSIX: `7`, contiguous, is a regular file to whoever knows better than to care.
-            0 | b'0' | b'7' => Self::File,
-            b'S' if header.is_gnu => Self::File,
-            b'1' => Self::HardLink,
-            b'2' => Self::Symlink,
-            b'3' => Self::CharDevice,
-            b'4' => Self::BlockDevice,
-            // `D` is the directory of an incremental dump: its body lists names and is passed over.
-            b'5' | b'D' => Self::Directory,
-            b'6' => Self::Fifo,
-            b'M' => return Err("goes on from another volume: expected an archive in one piece".to_owned()),
-            other => {
-                return Err(format!(
-                    "has the unknown type `{}`: expected 0 to 7 or an extension of GNU or pax",
-                    other.escape_ascii()
-                ));
-            }
-        })
-    }
 }
 
 #[cfg(test)]

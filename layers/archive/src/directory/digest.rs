@@ -26,7 +26,7 @@ pub(super) fn of(label: &str, members: Vec<Member>) -> PendingDigest {
             let file = format!("{label}{}", member.path);
             added.map_err(ArchiveError::io(&file, "reading"))?;
         }
-        Ok((listing.0.finish(), None))
+        Ok((listing.0.finish(), Vec::new()))
     })
 }
 

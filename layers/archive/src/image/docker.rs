@@ -6,9 +6,9 @@
 use bake_base::Digest;
 use serde::Deserialize;
 
-use super::layer::{self, LayerBlob};
+use super::layer::LayerBlob;
 use super::oci::Config;
-use super::{Image, Store, platform};
+use super::{Store, platform};
 use crate::{ArchiveError, OpenOptions};
 
 #[derive(Deserialize)]
@@ -20,8 +20,8 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// Reads the image for the wanted architecture.
-pub(super) fn read(store: &Store, options: &OpenOptions) -> Result<Image, ArchiveError> {
+/// Finds the image for the wanted architecture: the digest of its configuration, and its layers.
+pub(super) fn find(store: &Store, options: &OpenOptions) -> Result<(Digest, Vec<LayerBlob>), ArchiveError> {
     let (bytes, _) = store.document("manifest.json")?;
     let saved: Vec<Saved> = store.parse("`manifest.json`", &bytes)?;
     let mut configs = Vec::new();
@@ -50,8 +50,7 @@ pub(super) fn read(store: &Store, options: &OpenOptions) -> Result<Image, Archiv
         blob: None,
         diff_id,
     });
-    let (layers, notes) = layer::read(store, layers.collect(), options)?;
-    Ok(Image { layers, digest: *digest, notes })
+    Ok((*digest, layers.collect()))
 }
 
 /// A configuration; its file is named by its digest, `HEX.json` or `blobs/sha256/HEX`.

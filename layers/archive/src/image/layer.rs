@@ -30,7 +30,7 @@ type Layers = (Vec<(Vec<Member>, Policy)>, Vec<String>);
 /// Reads all layers, several at once.
 pub(super) fn read(
     store: &Store,
-    blobs: Vec<LayerBlob>,
+    blobs: &[LayerBlob],
     options: &OpenOptions,
 ) -> Result<Layers, ArchiveError> {
     let read = parallel::map(options.threads, blobs.len(), || (), |(), i| one(store, &blobs[i], options))?;

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use bake_base::Digest;
 use serde::Deserialize;
 
-use super::layer::{self, LayerBlob};
+use super::layer::LayerBlob;
 use super::platform::{self, Platform};
-use super::{Image, Store, parse_digest};
+use super::{Store, parse_digest};
 use crate::{ArchiveError, OpenOptions};
 
 /// How many indexes may lie inside of each other, and how many documents one image may list.
@@ -73,12 +73,12 @@ impl Config {
 struct Candidate {
     descriptor: Descriptor,
     digest: Digest,
-    /// The manifest itself, where the platform had to be looked up in its configuration.
+    /// As its index says, or its configuration where that says nothing.
     platform: Platform,
 }
 
-/// Reads the image for the wanted architecture.
-pub(super) fn read(store: &Store, options: &OpenOptions) -> Result<Image, ArchiveError> {
+/// Finds the image for the wanted architecture: the digest of its manifest, and its layers.
+pub(super) fn find(store: &Store, options: &OpenOptions) -> Result<(Digest, Vec<LayerBlob>), ArchiveError> {
     let (bytes, _) = store.document("oci-layout")?;
     let layout: Layout = store.parse("`oci-layout`", &bytes)?;
     if !layout.image_layout_version.starts_with("1.") {
@@ -96,9 +96,7 @@ pub(super) fn read(store: &Store, options: &OpenOptions) -> Result<Image, Archiv
     let chosen = platform::choose(&store.label, options.architecture, &found)?;
     let Candidate { descriptor, digest, .. } = &search.candidates[chosen];
     let (manifest, config) = store.manifest(descriptor)?;
-    let layers = layers(store, &manifest, &config)?;
-    let (layers, notes) = layer::read(store, layers, options)?;
-    Ok(Image { layers, digest: *digest, notes })
+    Ok((*digest, layers(store, &manifest, &config)?))
 }
 
 /// A walk through the indexes of a layout.

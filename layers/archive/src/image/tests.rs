@@ -174,7 +174,10 @@ fn layout() -> Layout {
     layout.list(image)
 }
 
-fn check(tree: &Tree) {
+/// Checks the tree and gives the image's digest.
+fn check(mut opened: Opened) -> Digest {
+    let digest = opened.inputs.remove(0).digest;
+    let tree = &merged(opened);
     for (path, expected) in [
         ("etc/a", Some("a")),
         ("etc/b", Some("a")),
@@ -189,6 +192,7 @@ fn check(tree: &Tree) {
     }
     let id = |path: &[u8]| tree.lookup(&TreePath::parse(path).unwrap(), Follow::Parents);
     assert_eq!(id(b"etc/a"), id(b"etc/b"));
+    digest.wait().unwrap()
 }
 
 #[test]
@@ -197,8 +201,7 @@ fn layers_come_in_order_in_every_compression_and_packing() {
     assert_eq!(opened.layers.len(), 3);
     assert!(opened.layers.iter().all(|(_, policy)| *policy == Policy::OCI));
     assert_eq!(opened.inputs[0].kind, InputKind::OciLayout);
-    let digest = format!("{:?}", opened.inputs[0].digest);
-    check(&merged(opened));
+    let digest = check(opened);
 
     let mut builder = tar::Builder::new(Vec::new());
     for (path, bytes) in layout().files() {
@@ -214,10 +217,9 @@ fn layers_come_in_order_in_every_compression_and_packing() {
         fs::write(&path, compress(kind, &archive)).unwrap();
         let opened = open_rootfs(&path, &options(scratch.path())).unwrap();
         assert_eq!(opened.inputs[0].kind, InputKind::OciArchive);
-        assert_eq!(format!("{:?}", opened.inputs[0].digest), digest);
+        assert_eq!(check(opened), digest);
         let error = crate::open_overlay(&path, &options(scratch.path())).unwrap_err().to_string();
         assert!(error.contains("is a container image: expected a tar or a directory"), "{error}");
-        check(&merged(opened));
     }
 }
 
@@ -256,8 +258,7 @@ fn docker_archives_are_read_with_and_without_links_between_layers() {
     let paths = ["one/layer.tar", "two/layer.tar", "three/layer.tar"];
     let opened = archive(json!([image(&paths)]), &config).unwrap();
     assert_eq!(opened.inputs[0].kind, InputKind::DockerArchive);
-    assert_eq!(opened.inputs.into_iter().next().unwrap().digest.wait().unwrap(), id);
-    check(&merged(archive(json!([image(&paths)]), &config).unwrap()));
+    assert_eq!(check(opened), id);
 
     let error = |manifest, config: &str| archive(manifest, config).unwrap_err().to_string();
     let other = config.replace("linux", "linux ");
@@ -424,6 +425,19 @@ fn hostile_and_foreign_documents_are_refused() {
 }
 
 #[test]
+fn a_layer_that_changes_while_it_is_used_in_place_is_an_error() {
+    let mut layout = Layout::default();
+    let tar = tar_of(&[("a", "a")]);
+    let path = format!("blobs/sha256/{}", Digest::of(&tar));
+    let image = layout.image("amd64", &[("", tar.clone())]);
+    let (scratch, top) = layout.list(image).write();
+    let mut opened = open_rootfs(&top, &options(scratch.path())).unwrap();
+    fs::OpenOptions::new().append(true).open(top.join(path)).unwrap().write_all(b"more").unwrap();
+    let error = opened.inputs.remove(0).digest.wait().unwrap_err().to_string();
+    assert!(error.contains("changed while it was read"), "{error}");
+}
+
+#[test]
 fn indexes_that_never_end_are_refused() {
     let mut layout = Layout::default();
     let index = "application/vnd.oci.image.index.v1+json";
@@ -439,7 +453,7 @@ fn decoded_layers_are_kept_and_checked() {
     let (scratch, top) = layout().write();
     let cache = scratch.path().join("cache");
     let options = OpenOptions { cache: Some(cache.clone()), ..options(scratch.path()) };
-    check(&merged(open_rootfs(&top, &options).unwrap()));
+    check(open_rootfs(&top, &options).unwrap());
     let kept = || -> Vec<PathBuf> {
         let mut kept: Vec<_> =
             fs::read_dir(cache.join("layers/sha256")).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -448,7 +462,7 @@ fn decoded_layers_are_kept_and_checked() {
     };
     assert_eq!(kept().len(), 4, "a tar and a description for each of two compressed layers: {:?}", kept());
     let paranoid = OpenOptions { paranoid: true, ..options.clone() };
-    check(&merged(open_rootfs(&top, &paranoid).unwrap()));
+    check(open_rootfs(&top, &paranoid).unwrap());
 
     let tar = kept().into_iter().find(|path| path.extension().is_some_and(|end| end == "tar")).unwrap();
     let whole = fs::read(&tar).unwrap();
@@ -466,7 +480,7 @@ fn decoded_layers_are_kept_and_checked() {
         assert!(error.contains("a cached layer") && error.contains("bytes: expected"), "{error}");
     }
     fs::remove_file(&tar).unwrap();
-    check(&merged(open_rootfs(&top, &options).unwrap()));
+    check(open_rootfs(&top, &options).unwrap());
     assert_eq!(kept().len(), 4);
 
     // Known layers are not read again, unless nothing is believed.
@@ -479,7 +493,7 @@ fn decoded_layers_are_kept_and_checked() {
             fs::write(&path, bytes).unwrap();
         }
     }
-    check(&merged(open_rootfs(&top, &options).unwrap()));
+    check(open_rootfs(&top, &options).unwrap());
     let error = open_rootfs(&top, &paranoid).unwrap_err().to_string();
     assert!(error.contains("the layer `sha256:") && error.contains("has the digest"), "{error}");
 }

@@ -7,6 +7,7 @@ use bake_base::Timestamp;
 use bake_tree::Xattrs;
 
 use super::acl;
+use super::notation::{base64, percent_decoded};
 use super::sparse::Records;
 
 /// What `x` says of the next member.
@@ -262,48 +263,6 @@ fn wrong(key: &[u8], value: &[u8], expected: &str) -> String {
     format!("has an extended header `{}` of `{}`: expected {expected}", shown(key), shown(value))
 }
 
-/// `%XX` stands for those bytes that the writer escapes: libarchive everything but printable ASCII.
-fn percent_decoded(name: &[u8], is_escaped: impl Fn(u8) -> bool) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(name.len());
-    let mut rest = name;
-    while let Some((first, after)) = rest.split_first() {
-        let byte = after.first_chunk().filter(|_| *first == b'%').and_then(|digits: &[u8; 2]| {
-            u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok().filter(|byte| is_escaped(*byte))
-        });
-        decoded.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    decoded
-}
-
-/// RFC 4648 with or without padding: libarchive writes none.
-fn base64(text: &[u8]) -> Option<Vec<u8>> {
-    let text = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"=")).unwrap_or(text);
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
-    for group in text.chunks(4) {
-        let mut bits = 0_u32;
-        for letter in group {
-            let value = match letter {
-                b'A'..=b'Z' => letter - b'A',
-                b'a'..=b'z' => letter - b'a' + 26,
-                b'0'..=b'9' => letter - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(value);
-        }
-        let [_, a, b, c] = (bits << (6 * (4 - group.len()))).to_be_bytes();
-        match group.len() {
-            4 => bytes.extend([a, b, c]),
-            3 => bytes.extend([a, b]),
-            2 => bytes.push(a),
-            _ => return None,
-        }
-    }
-    Some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -393,7 +352,5 @@ mod tests {
             ("user.\\xc3\\xa9", &[1, 2]),
         ];
         assert_eq!(shown, expected.map(|(k, v)| (k.to_owned(), v.to_vec())).to_vec());
-        assert_eq!(base64(b"aGVsbG8=").unwrap(), b"hello");
-        assert!(base64(b"a").is_none() && base64(b"a-b_").is_none());
     }
 }

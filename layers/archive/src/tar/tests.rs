@@ -1,5 +1,7 @@
 //! Archives made by hand: what writers do rarely, wrongly or with bad intent. Real writers: `tests/tars.rs`.
 
+use bake_tree::MemberKind;
+
 use super::*;
 
 /// A tar in the making.
