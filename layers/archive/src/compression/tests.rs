@@ -19,7 +19,7 @@ fn run(command: &[&str], input: &[u8]) -> Vec<u8> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error} (ci/setup installs it)", command[0]));
+        .unwrap_or_else(|error| panic!("{}: {error} (ci/install-tools installs it)", command[0]));
     let mut stdin = child.stdin.take().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(move || stdin.write_all(input).unwrap());

@@ -22,7 +22,7 @@ fn shell(directory: &std::path::Path, script: &str, input: &[u8]) -> Vec<u8> {
     std::thread::scope(|scope| {
         scope.spawn(move || stdin.write_all(input).unwrap());
         let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{script} (ci/setup installs the tools)");
+        assert!(output.status.success(), "{script} (ci/install-tools installs the tools)");
         output.stdout
     })
 }

@@ -18,7 +18,7 @@ pub fn run(directory: &Path, command: &[&str]) {
         .args(&command[1..])
         .current_dir(directory)
         .output()
-        .unwrap_or_else(|error| panic!("{}: {error} (ci/setup installs it)", command[0]));
+        .unwrap_or_else(|error| panic!("{}: {error} (ci/install-tools installs it)", command[0]));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
