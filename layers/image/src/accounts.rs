@@ -99,9 +99,9 @@ impl Accounts {
         check_name(name)?;
         if let Some(existing) = self.group(name) {
             return match gid {
-                Some(gid) if gid != existing => {
-                    Err(Error::Account(format!("group `{name}` has id {existing} in the root file system, not {gid}")))
-                }
+                Some(gid) if gid != existing => Err(Error::Account(format!(
+                    "group `{name}` has id {existing} in the root file system, not {gid}"
+                ))),
                 _ => Ok(existing),
             };
         }
@@ -127,7 +127,8 @@ impl Accounts {
         if let Some(hash) = new.password_hash {
             let day = self.day.to_string();
             let line = self.shadow.lines.iter_mut().find(|line| line[0] == name);
-            let line = line.ok_or_else(|| Error::Account(format!("user `{name}` has no line in /etc/shadow")))?;
+            let line =
+                line.ok_or_else(|| Error::Account(format!("user `{name}` has no line in /etc/shadow")))?;
             line.resize(line.len().max(3), String::new());
             line[1] = hash.to_owned();
             line[2] = day;
@@ -142,10 +143,14 @@ impl Accounts {
     /// When the group is not there.
     pub fn add_member(&mut self, group: &str, user: &str) -> Result<(), Error> {
         if self.group(group).is_none() {
-            return Err(Error::Account(format!("user `{user}` is to be in group `{group}`, which does not exist")));
+            return Err(Error::Account(format!(
+                "user `{user}` is to be in group `{group}`, which does not exist"
+            )));
         }
         for file in [&mut self.group, &mut self.gshadow] {
-            let Some(line) = file.lines.iter_mut().find(|line| line[0] == group && line.len() >= 4) else { continue };
+            let Some(line) = file.lines.iter_mut().find(|line| line[0] == group && line.len() >= 4) else {
+                continue;
+            };
             let mut members: Vec<_> = line[3].split(',').filter(|name| !name.is_empty()).collect();
             if !members.contains(&user) {
                 members.push(user);
@@ -177,13 +182,20 @@ impl Accounts {
         let (uid, gid) = match new.group {
             Some(group) => {
                 let gid = self.group(group);
-                let missing = || Error::Account(format!("user `{name}` is to have group `{group}`, which does not exist"));
-                (self.choose(name, new.uid, |accounts, id| accounts.passwd.has_id(id))?, gid.ok_or_else(missing)?)
+                let missing = || {
+                    Error::Account(format!("user `{name}` is to have group `{group}`, which does not exist"))
+                };
+                (
+                    self.choose(name, new.uid, |accounts, id| accounts.passwd.has_id(id))?,
+                    gid.ok_or_else(missing)?,
+                )
             }
             None => {
                 let taken = |accounts: &Self, id| accounts.passwd.has_id(id) || accounts.group.has_id(id);
                 match self.group(name) {
-                    Some(gid) => (self.choose(name, new.uid, |accounts, id| accounts.passwd.has_id(id))?, gid),
+                    Some(gid) => {
+                        (self.choose(name, new.uid, |accounts, id| accounts.passwd.has_id(id))?, gid)
+                    }
                     None => {
                         let id = self.choose(name, new.uid, taken)?;
                         (id, self.add_group(name, Some(id))?)
@@ -195,7 +207,15 @@ impl Accounts {
         if [&comment, &home, &shell].iter().any(|field| field.contains([':', '\n'])) {
             return Err(Error::Account(format!("user `{name}` has a colon or a line break in a field")));
         }
-        self.passwd.push(vec![name.into(), "x".into(), uid.to_string(), gid.to_string(), comment, home, shell]);
+        self.passwd.push(vec![
+            name.into(),
+            "x".into(),
+            uid.to_string(),
+            gid.to_string(),
+            comment,
+            home,
+            shell,
+        ]);
         let day = self.day.to_string();
         let mut line: Vec<String> = vec![name.into(), "!".into(), day];
         line.resize(9, String::new());
@@ -205,7 +225,9 @@ impl Accounts {
 
     fn choose(&self, name: &str, id: Option<u32>, taken: impl Fn(&Self, u32) -> bool) -> Result<u32, Error> {
         match id {
-            Some(id) if taken(self, id) => Err(Error::Account(format!("`{name}` is to have id {id}, which is taken"))),
+            Some(id) if taken(self, id) => {
+                Err(Error::Account(format!("`{name}` is to have id {id}, which is taken")))
+            }
             Some(id) => Ok(id),
             None => SYSTEM_IDS
                 .rev()
@@ -221,7 +243,9 @@ fn check_name(name: &str) -> Result<(), Error> {
     if first && rest && name.len() <= 32 {
         return Ok(());
     }
-    let message = format!("`{name}` is no user or group name: expected up to 32 of a-z, 0-9, `_`, `-`, not beginning with a digit or `-`");
+    let message = format!(
+        "`{name}` is no user or group name: expected up to 32 of a-z, 0-9, `_`, `-`, not beginning with a digit or `-`"
+    );
     Err(Error::Account(message))
 }
 
@@ -298,7 +322,10 @@ mod tests {
         assert_eq!(accounts.add_user(&user("dcos_a")).unwrap(), (997, 997), "a second time changes nothing");
         accounts.add_member("docker", "dcos_a").unwrap();
         accounts.write(&mut tree).unwrap();
-        assert_eq!(last_line(&tree, "etc/passwd"), "dcos_a:x:997:997:DCOS System User:/opt/mesosphere:/sbin/nologin");
+        assert_eq!(
+            last_line(&tree, "etc/passwd"),
+            "dcos_a:x:997:997:DCOS System User:/opt/mesosphere:/sbin/nologin"
+        );
         assert_eq!(last_line(&tree, "etc/shadow"), "dcos_a:!:20000::::::");
         assert_eq!(last_line(&tree, "etc/group"), "dcos_a:x:997:");
         assert_eq!(last_line(&tree, "etc/gshadow"), "dcos_a:!::");

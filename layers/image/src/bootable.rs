@@ -49,7 +49,9 @@ pub(crate) fn make(
     let architecture = kernel.architecture;
     if let Some(asked) = spec.arch.filter(|asked| *asked != architecture) {
         let version = &kernel.version;
-        return Err(Error::Policy(format!("kernel {version} is for {architecture}, but --arch asks for {asked}")));
+        return Err(Error::Policy(format!(
+            "kernel {version} is for {architecture}, but --arch asks for {asked}"
+        )));
     }
     let initrd = kernel.initrd(tree)?;
     let drivers: Vec<&str> = profile.boot.drivers.of(architecture).iter().map(String::as_str).collect();
@@ -61,7 +63,8 @@ pub(crate) fn make(
     let by_type = facts.finds_root_by_type;
     let root_argument = (!by_type).then(|| format!("root={root}"));
     let arguments = profile.boot.kernel_args.of(architecture).iter().chain(&spec.policy.kernel.args);
-    let command_line = root_argument.iter().chain(arguments).map(String::as_str).collect::<Vec<_>>().join(" ");
+    let command_line =
+        root_argument.iter().chain(arguments).map(String::as_str).collect::<Vec<_>>().join(" ");
 
     let files = match decisions.loader {
         Loader::SystemdBoot => {
@@ -70,7 +73,9 @@ pub(crate) fn make(
             files.edit(tree)?;
             Partition { mount: files.mount_point, files: files.esp, directories: files.esp_directories }
         }
-        Loader::Unified => unified(tree, &kernel, initrd.1, &command_line, os_release, &profile.disk.esp_mount)?,
+        Loader::Unified => {
+            unified(tree, &kernel, initrd.1, &command_line, os_release, &profile.disk.esp_mount)?
+        }
     };
     let mount = files.mount.to_string();
     let (esp_files, esp_directories) = move_to_esp(tree, files, decisions)?;
@@ -95,7 +100,8 @@ fn unified(
     mount: &str,
 ) -> Result<Partition, Error> {
     let stub = uki::find_stub(tree, kernel.architecture)?;
-    let image = uki::compose(&uki::Parts { stub: &stub, kernel, initrds: &[initrd], command_line, os_release })?;
+    let image =
+        uki::compose(&uki::Parts { stub: &stub, kernel, initrds: &[initrd], command_line, os_release })?;
     let name = format!("EFI/BOOT/BOOT{}.EFI", kernel.architecture.efi_suffix().to_ascii_uppercase());
     let files = vec![(TreePath::from_root(name.as_bytes())?, image)];
     Ok(Partition { mount: TreePath::from_root(mount.as_bytes())?, files, directories: Vec::new() })
@@ -112,7 +118,8 @@ fn move_to_esp(
     let mtime = epoch.timestamp();
     let mut esp_files: Vec<_> =
         files.into_iter().map(|(path, content)| fat::File { path, content, mtime }).collect();
-    let mut directories: Vec<_> = directories.into_iter().map(|path| fat::Directory { path, mtime }).collect();
+    let mut directories: Vec<_> =
+        directories.into_iter().map(|path| fat::Directory { path, mtime }).collect();
     let below = tree.lookup(&mount, Follow::Last).map(|id| tree.walk_from(id)).into_iter().flatten();
     let mut top = Vec::new();
     for (path, id) in below.filter(|(path, _)| !path.is_root()) {
@@ -132,7 +139,10 @@ fn move_to_esp(
                 }
             }
             other => {
-                let message = format!("`{mount}{path}` of the tree is {}, which an EFI system partition cannot hold", other.describe());
+                let message = format!(
+                    "`{mount}{path}` of the tree is {}, which an EFI system partition cannot hold",
+                    other.describe()
+                );
                 return Err(Error::Policy(message));
             }
         }

@@ -12,6 +12,7 @@ use bake_tree::{Member, Policy, Timestamp, Tree, TreePath, ValidTree};
 
 use crate::bootable::{self, Bootable};
 use crate::host::{self, Growth};
+use crate::modules;
 use crate::normalise::{self, Change};
 use crate::policy;
 use crate::product::{self, ActivePackage};
@@ -138,6 +139,7 @@ pub fn compose(
         return Err(Error::Product("roles without a product mean nothing: give --product too".to_owned()));
     }
     spec.policy.apply(&mut tree, epoch)?;
+    modules::integrate(&mut tree, &decisions.profile.boot.drivers, surroundings.threads)?;
     decisions.growth = host::integrate(&mut tree)?;
     let bootable = bootable::make(&mut tree, &decisions, &os_release, spec)?;
     let Bootable { architecture, kernel, command_line, esp_files, esp_directories, fstab } = bootable;
@@ -183,7 +185,13 @@ impl Layers<'_> {
         Ok(())
     }
 
-    fn take(&mut self, role: &'static str, path: &Path, inputs: Vec<bake_archive::Input>, notes: Vec<String>) {
+    fn take(
+        &mut self,
+        role: &'static str,
+        path: &Path,
+        inputs: Vec<bake_archive::Input>,
+        notes: Vec<String>,
+    ) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.inputs.extend(inputs.into_iter().map(|input| (role, input)));
         self.notes.extend(notes.into_iter().map(|note| format!("{role} {name}: {note}")));

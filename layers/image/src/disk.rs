@@ -5,8 +5,8 @@ use bake_boot::Architecture;
 use bake_disk::{DiskSpec, PartitionSpec, Size, discoverable};
 use bake_fs::{ext4, fat};
 
-use crate::compose::{Composition, Decisions};
 use crate::Error;
+use crate::compose::{Composition, Decisions};
 
 /// Number of the EFI system partition.
 const ESP_NUMBER: u32 = 1;
@@ -30,13 +30,17 @@ impl Composition {
         let profile = &decisions.profile;
         let ids = &decisions.ids;
         let esp_size = profile.disk.esp_size.0;
-        let esp = fat::layout(&esp_files, &esp_directories, &fat::Options {
-            size: esp_size,
-            sector_size: decisions.sector_size.bytes() as u32,
-            serial: decisions.esp_serial(),
-            label: profile.disk.esp_label.clone(),
-            epoch: decisions.epoch,
-        })?;
+        let esp = fat::layout(
+            &esp_files,
+            &esp_directories,
+            &fat::Options {
+                size: esp_size,
+                sector_size: decisions.sector_size.bytes() as u32,
+                serial: decisions.esp_serial(),
+                label: profile.disk.esp_label.clone(),
+                epoch: decisions.epoch,
+            },
+        )?;
         let plan = ext4::plan(&tree, &root_options(&decisions, threads))?;
         let len = choose_size(&plan, esp_size, decisions.size, decisions.free)?;
         let root_len = bake_disk::rest_of_disk(len, &[esp_size])?;

@@ -63,6 +63,9 @@ pub enum Error {
     /// The initrd would not find the disk.
     #[error(transparent)]
     Initrd(#[from] bake_boot::initrd::InitrdError),
+    /// The modules of an overlay cannot be used.
+    #[error(transparent)]
+    Modules(#[from] bake_boot::depmod::DepmodError),
     /// systemd-boot cannot be set up.
     #[error(transparent)]
     Entry(#[from] bake_boot::entries::EntryError),
@@ -82,7 +85,9 @@ pub enum Error {
     #[error(transparent)]
     Write(#[from] bake_disk::container::WriteError),
     /// The asked size does not hold the image.
-    #[error("a disk of {asked} does not hold the image: at least {needed} are needed (see --size and --free)")]
+    #[error(
+        "a disk of {asked} does not hold the image: at least {needed} are needed (see --size and --free)"
+    )]
     TooSmall {
         /// What was asked for.
         asked: String,

@@ -11,6 +11,7 @@ mod disk;
 mod error;
 mod host;
 mod manifest;
+mod modules;
 mod normalise;
 mod plan;
 pub mod policy;

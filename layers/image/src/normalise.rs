@@ -48,7 +48,9 @@ fn act(tree: &mut Tree, path: &TreePath, action: Action) -> Result<Vec<TreePath>
             tree.write(path, Metadata::root(0o644), Content::empty())?;
             return Ok(vec![path.clone()]);
         }
-        (Action::Clear, Node::Directory(directory)) => directory.iter().map(|(name, _)| path.join(name)).collect(),
+        (Action::Clear, Node::Directory(directory)) => {
+            directory.iter().map(|(name, _)| path.join(name)).collect()
+        }
         (Action::ClearFiles, Node::Directory(_)) => files_below(tree, path, id),
         // A rule is for one type of entry; what is something else (a link to another place, say) is left alone.
         _ => Vec::new(),
@@ -152,7 +154,10 @@ mod tests {
         let changed: Vec<_> = changes.iter().map(|change| change.path.as_str()).collect();
         assert_eq!(changed, ["/etc/machine-id", "/etc/ssh/a_key", "/tmp/d", "/log/d/x", "/log/y"]);
         let left: Vec<_> = tree.walk().map(|(path, _)| path.to_string()).collect();
-        assert_eq!(left, ["/", "/etc", "/etc/machine-id", "/etc/ssh", "/etc/ssh/config", "/log", "/log/d", "/run", "/tmp"]);
+        assert_eq!(
+            left,
+            ["/", "/etc", "/etc/machine-id", "/etc/ssh", "/etc/ssh/config", "/log", "/log/d", "/run", "/tmp"]
+        );
         assert!(tree.file(&path("etc/machine-id")).unwrap().unwrap().is_empty());
         assert!(normalise(&mut tree, &rules).unwrap().is_empty(), "a second time changes nothing");
     }

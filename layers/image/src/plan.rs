@@ -58,7 +58,8 @@ impl Image {
         let decisions = &self.decisions;
         let table = &self.disk.table;
         let name = &decisions.name;
-        let mut files: Vec<_> = formats.iter().map(|format| format!("{name}.{}", format.extension())).collect();
+        let mut files: Vec<_> =
+            formats.iter().map(|format| format!("{name}.{}", format.extension())).collect();
         files.extend(["manifest.json".to_owned(), "SHA256SUMS".to_owned()]);
         Plan {
             name: name.clone(),
@@ -77,7 +78,11 @@ impl Image {
             roles: decisions.roles.clone(),
             size: table.len,
             data: self.data_bytes(),
-            partitions: table.partitions.iter().map(|part| (part.name.clone(), part.offset, part.len)).collect(),
+            partitions: table
+                .partitions
+                .iter()
+                .map(|part| (part.name.clone(), part.offset, part.len))
+                .collect(),
             files,
             normalised: decisions.changes.clone(),
             added: decisions.added.clone(),
@@ -99,11 +104,14 @@ impl fmt::Display for Plan {
         match self.growth {
             Growth::Repart => writeln!(f, "  growth   systemd-repart on first boot"),
             Growth::CloudInit => writeln!(f, "  growth   cloud-init on first boot"),
-            Growth::None => writeln!(f, "  growth   none: the root file system has neither systemd-repart nor growpart"),
+            Growth::None => {
+                writeln!(f, "  growth   none: the root file system has neither systemd-repart nor growpart")
+            }
         }?;
         if !self.packages.is_empty() {
             writeln!(f, "  product  {}", self.packages.join(", "))?;
-            let roles = if self.roles.is_empty() { "given at boot".to_owned() } else { self.roles.join(", ") };
+            let roles =
+                if self.roles.is_empty() { "given at boot".to_owned() } else { self.roles.join(", ") };
             writeln!(f, "  roles    {roles}")?;
         }
         writeln!(f, "disk of {} GiB, {} MiB of it data", self.size >> 30, self.data / MIB)?;

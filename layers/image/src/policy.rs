@@ -128,7 +128,9 @@ impl User {
         }
         if !self.authorized_keys.is_empty() {
             if tree.lookup(&home, Follow::Last).is_none() {
-                return Err(Error::Account(format!("user `{name}` has authorized keys but no home: give `home`")));
+                return Err(Error::Account(format!(
+                    "user `{name}` has authorized keys but no home: give `home`"
+                )));
             }
             let text: String = self.authorized_keys.iter().map(|key| format!("{}\n", key.trim())).collect();
             tree.make_directory(&home.join(b".ssh"), private(0o700))?;
@@ -150,7 +152,8 @@ impl File {
         };
         let mode = self.mode.as_deref().unwrap_or("0644");
         let bits = u16::from_str_radix(mode, 8).ok().filter(|bits| *bits <= 0o7777);
-        let mode = bits.ok_or_else(|| wrong(format!("`mode` is `{mode}`: expected octal digits such as 0644")))?;
+        let mode =
+            bits.ok_or_else(|| wrong(format!("`mode` is `{mode}`: expected octal digits such as 0644")))?;
         let id = |given: &Option<String>, lookup: &dyn Fn(&str) -> Option<u32>| match given {
             None => Ok(0),
             Some(text) => text.parse().ok().or_else(|| lookup(text)).ok_or_else(|| {
@@ -196,7 +199,9 @@ pub fn write_fstab(tree: &mut Tree, own: &[(String, String)], policy: &HostPolic
         }
         let [source, point, kind, options] = fields;
         if source.starts_with("/dev/") && !source.starts_with("/dev/disk/by-") {
-            let message = format!("mounts.\"{point}\": `{source}` is another disk on another machine: use LABEL= or UUID=");
+            let message = format!(
+                "mounts.\"{point}\": `{source}` is another disk on another machine: use LABEL= or UUID="
+            );
             return Err(Error::Policy(message));
         }
         text.push_str(&format!("{source} {point} {kind} {options} 0 2\n"));
@@ -273,9 +278,11 @@ mod tests {
     fn the_fstab_keeps_what_nobody_replaces() {
         let mut tree = Tree::new();
         let old = "# comment\n/dev/sda1 / ext4 defaults 0 1\ntmpfs /scratch tmpfs size=1G 0 0\nLABEL=x /data xfs defaults 0 2\n";
-        tree.write(&path("etc/fstab").unwrap(), Metadata::root(0o644), Content::bytes(old.as_bytes())).unwrap();
+        tree.write(&path("etc/fstab").unwrap(), Metadata::root(0o644), Content::bytes(old.as_bytes()))
+            .unwrap();
         let policy = policy("[mounts.'/data']\nsource = 'LABEL=data'\ntype = 'xfs'");
-        write_fstab(&mut tree, &[("/".to_owned(), "UUID=1 / ext4 defaults 0 1".to_owned())], &policy).unwrap();
+        write_fstab(&mut tree, &[("/".to_owned(), "UUID=1 / ext4 defaults 0 1".to_owned())], &policy)
+            .unwrap();
         let expected = "UUID=1 / ext4 defaults 0 1\ntmpfs /scratch tmpfs size=1G 0 0\nLABEL=data /data xfs defaults 0 2\n";
         assert_eq!(text(&tree, "etc/fstab"), expected);
         assert!(tree.lookup(&path("data").unwrap(), Follow::Last).is_some());

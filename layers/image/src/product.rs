@@ -116,7 +116,9 @@ fn active_packages(tree: &Tree) -> Result<Vec<ActivePackage>, Error> {
     let active = path(&format!("{INSTALL_ROOT}/active"))?;
     let directory = tree.lookup(&active, Follow::Last).and_then(|id| tree.inode(id).as_directory());
     let directory = directory.ok_or_else(|| {
-        Error::Product("it has no directory `active`: expected a bootstrap tarball, already linked".to_owned())
+        Error::Product(
+            "it has no directory `active`: expected a bootstrap tarball, already linked".to_owned(),
+        )
     })?;
     let mut packages = Vec::new();
     for (name, id) in directory.iter() {
@@ -126,7 +128,8 @@ fn active_packages(tree: &Tree) -> Result<Vec<ActivePackage>, Error> {
         };
         let target = String::from_utf8_lossy(target).into_owned();
         let id = target.strip_prefix("/opt/mesosphere/packages/").filter(|id| {
-            !id.contains('/') && id.split_once("--").is_some_and(|(of, rest)| of == name && !rest.contains("--"))
+            !id.contains('/')
+                && id.split_once("--").is_some_and(|(of, rest)| of == name && !rest.contains("--"))
         });
         let wrong = || {
             let expected = format!("expected /opt/mesosphere/packages/{name}--ID");
@@ -141,7 +144,8 @@ fn package_info(tree: &Tree, package: &ActivePackage) -> Result<PackageInfo, Err
     let at = format!("packages/{}/pkginfo.json", package.id);
     let bytes = tree.read(&path(&format!("{INSTALL_ROOT}/{at}"))?, LIMIT)?;
     let bytes = bytes.ok_or_else(|| Error::Product(format!("`{at}` is missing")))?;
-    let info: PackageInfo = serde_json::from_slice(&bytes).map_err(|error| Error::Product(format!("`{at}`: {error}")))?;
+    let info: PackageInfo =
+        serde_json::from_slice(&bytes).map_err(|error| Error::Product(format!("`{at}`: {error}")))?;
     if info.group.is_some() && info.username.is_none() {
         return Err(Error::Product(format!("`{at}`: `group` without `username`")));
     }
@@ -149,9 +153,12 @@ fn package_info(tree: &Tree, package: &ActivePackage) -> Result<PackageInfo, Err
 }
 
 fn check_role(role: &str) -> Result<(), Error> {
-    let fine = !role.is_empty() && role.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    let fine =
+        !role.is_empty() && role.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
     fine.then_some(()).ok_or_else(|| {
-        Error::Policy(format!("`{role}` is no role: expected letters a-z, digits and `_`, such as master or slave_public"))
+        Error::Policy(format!(
+            "`{role}` is no role: expected letters a-z, digits and `_`, such as master or slave_public"
+        ))
     })
 }
 
@@ -175,7 +182,10 @@ mod tests {
             member("./", MemberKind::Directory),
             member("active/hello", link),
             member("packages/hello--1a2b/pkginfo.json", MemberKind::File(Content::bytes(info.as_bytes()))),
-            member("packages/hello--1a2b/again", MemberKind::HardLink(TreePath::parse(b"packages/hello--1a2b/pkginfo.json").unwrap())),
+            member(
+                "packages/hello--1a2b/again",
+                MemberKind::HardLink(TreePath::parse(b"packages/hello--1a2b/pkginfo.json").unwrap()),
+            ),
         ];
         let mut tree = Tree::new();
         tree.apply(under_install_root(members).unwrap(), Policy::TAR).unwrap();
@@ -190,9 +200,13 @@ mod tests {
     fn packages_get_their_users_and_state_directories() {
         let mut tree = product(r#"{"username": "dcos_hello", "state_directory": true, "sysctl": {}}"#);
         let mut changed = Vec::new();
-        let packages = integrate(&mut tree, &["master".to_owned()], Epoch::from_seconds(0), &mut changed).unwrap();
+        let packages =
+            integrate(&mut tree, &["master".to_owned()], Epoch::from_seconds(0), &mut changed).unwrap();
         assert_eq!(packages, [ActivePackage { name: "hello".to_owned(), id: "hello--1a2b".to_owned() }]);
-        assert_eq!(read(&tree, "etc/passwd").unwrap(), "dcos_hello:x:999:999:DCOS System User:/opt/mesosphere:/sbin/nologin\n");
+        assert_eq!(
+            read(&tree, "etc/passwd").unwrap(),
+            "dcos_hello:x:999:999:DCOS System User:/opt/mesosphere:/sbin/nologin\n"
+        );
         let state = tree.lookup(&path("var/lib/dcos/hello").unwrap(), Follow::Last).unwrap();
         assert_eq!((tree.inode(state).metadata.uid, tree.inode(state).metadata.gid), (999, 0));
         assert_eq!(changed, [path("var/lib/dcos/hello").unwrap()]);
@@ -207,13 +221,18 @@ mod tests {
     #[test]
     fn what_is_no_product_is_refused_by_name() {
         let mut empty = Tree::new();
-        let refused = integrate(&mut empty, &[], Epoch::from_seconds(0), &mut Vec::new()).unwrap_err().to_string();
+        let refused =
+            integrate(&mut empty, &[], Epoch::from_seconds(0), &mut Vec::new()).unwrap_err().to_string();
         assert!(refused.contains("active"), "{refused}");
         for (info, reason) in [("[]", "pkginfo.json"), (r#"{"group": "x"}"#, "username")] {
-            let refused = integrate(&mut product(info), &[], Epoch::from_seconds(0), &mut Vec::new()).unwrap_err().to_string();
+            let refused = integrate(&mut product(info), &[], Epoch::from_seconds(0), &mut Vec::new())
+                .unwrap_err()
+                .to_string();
             assert!(refused.contains(reason), "{refused}");
         }
-        let refused = integrate(&mut product("{}"), &["../x".to_owned()], Epoch::from_seconds(0), &mut Vec::new()).unwrap_err();
+        let refused =
+            integrate(&mut product("{}"), &["../x".to_owned()], Epoch::from_seconds(0), &mut Vec::new())
+                .unwrap_err();
         assert!(refused.to_string().contains("no role"), "{refused}");
     }
 }

@@ -133,7 +133,8 @@ impl std::str::FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || format!("`{text}` is no size: expected a whole number and one of K, M, G, T (such as `512M`)");
+        let wrong =
+            || format!("`{text}` is no size: expected a whole number and one of K, M, G, T (such as `512M`)");
         let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
         let unit: u64 = match text[digits.len()..].trim_end_matches("iB") {
             "" => 1,

@@ -8,7 +8,8 @@ use crate::Error;
 /// Where the host's own units and links lie.
 const ETC: &str = "etc/systemd/system";
 /// Where units are looked for, first match first (systemd.unit(5), "Unit File Load Path").
-const LOAD_PATH: [&str; 4] = [ETC, "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
+const LOAD_PATH: [&str; 4] =
+    [ETC, "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
 /// The largest unit file that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
 
@@ -39,7 +40,9 @@ pub fn apply(tree: &mut Tree, units: &Units) -> Result<(), Error> {
     }
     for name in &units.enable {
         if units.mask.contains(name) || units.disable.contains(name) {
-            return Err(Error::Units(format!("unit `{name}` is to be enabled and masked or disabled: choose one")));
+            return Err(Error::Units(format!(
+                "unit `{name}` is to be enabled and masked or disabled: choose one"
+            )));
         }
         enable(tree, name, &mut Vec::new())?;
     }
@@ -55,12 +58,16 @@ pub(crate) fn enable(tree: &mut Tree, name: &str, done: &mut Vec<String>) -> Res
     let (file, text) = find(tree, name)?;
     let install = Install::parse(&text);
     if install.is_empty() {
-        let message = format!("unit `{name}` cannot be enabled: `/{file}` has no [Install] section that names a target");
+        let message = format!(
+            "unit `{name}` cannot be enabled: `/{file}` has no [Install] section that names a target"
+        );
         return Err(Error::Units(message));
     }
     let instance = match (instance_of(name), &install.default_instance) {
         (Some(""), Some(default)) => Some(default.clone()),
-        (Some(""), None) => return Err(Error::Units(format!("unit `{name}` is a template: name an instance of it"))),
+        (Some(""), None) => {
+            return Err(Error::Units(format!("unit `{name}` is a template: name an instance of it")));
+        }
         (instance, _) => instance.map(str::to_owned),
     };
     let full = match (name.split_once('@'), &instance) {
@@ -134,7 +141,9 @@ fn find(tree: &Tree, name: &str) -> Result<(String, String), Error> {
             }
         }
     }
-    Err(Error::Units(format!("unit `{name}` does not exist in the image: check its name, or add it with an overlay")))
+    Err(Error::Units(format!(
+        "unit `{name}` does not exist in the image: check its name, or add it with an overlay"
+    )))
 }
 
 /// The instance in `name@instance.suffix`.
@@ -182,7 +191,10 @@ impl Install {
     }
 
     fn is_empty(&self) -> bool {
-        self.wanted_by.is_empty() && self.required_by.is_empty() && self.alias.is_empty() && self.also.is_empty()
+        self.wanted_by.is_empty()
+            && self.required_by.is_empty()
+            && self.alias.is_empty()
+            && self.also.is_empty()
     }
 }
 
@@ -209,27 +221,35 @@ mod tests {
     }
 
     fn units(enable: &[&str], disable: &[&str], mask: &[&str]) -> Units {
-        let [enable, disable, mask] = [enable, disable, mask].map(|names| names.iter().map(ToString::to_string).collect());
+        let [enable, disable, mask] =
+            [enable, disable, mask].map(|names| names.iter().map(ToString::to_string).collect());
         Units { enable, disable, mask }
     }
 
     #[test]
     fn enabling_follows_the_install_section() {
         let mut tree = tree(&[
-            ("usr/lib/systemd/system/a.service", "[Install]\nWantedBy=m.target \\\n n.target\nAlias=z.service\nAlso=b.socket\n"),
+            (
+                "usr/lib/systemd/system/a.service",
+                "[Install]\nWantedBy=m.target \\\n n.target\nAlias=z.service\nAlso=b.socket\n",
+            ),
             ("usr/lib/systemd/system/b.socket", "[Unit]\nWantedBy=no\n[Install]\nRequiredBy=s.target\n"),
             ("usr/lib/systemd/system/g@.service", "[Install]\nWantedBy=%i.target\nDefaultInstance=tty1\n"),
         ]);
         apply(&mut tree, &units(&["a.service", "g@.service", "g@x.service"], &[], &[])).unwrap();
-        assert_eq!(links(&tree), [
-            "m.target.wants/a.service -> /usr/lib/systemd/system/a.service",
-            "n.target.wants/a.service -> /usr/lib/systemd/system/a.service",
-            "s.target.requires/b.socket -> /usr/lib/systemd/system/b.socket",
-            "tty1.target.wants/g@tty1.service -> /usr/lib/systemd/system/g@.service",
-            "x.target.wants/g@x.service -> /usr/lib/systemd/system/g@.service",
-            "z.service -> /usr/lib/systemd/system/a.service",
-        ]);
-        apply(&mut tree, &units(&[], &["a.service", "b.socket", "g@tty1.service", "g@x.service"], &[])).unwrap();
+        assert_eq!(
+            links(&tree),
+            [
+                "m.target.wants/a.service -> /usr/lib/systemd/system/a.service",
+                "n.target.wants/a.service -> /usr/lib/systemd/system/a.service",
+                "s.target.requires/b.socket -> /usr/lib/systemd/system/b.socket",
+                "tty1.target.wants/g@tty1.service -> /usr/lib/systemd/system/g@.service",
+                "x.target.wants/g@x.service -> /usr/lib/systemd/system/g@.service",
+                "z.service -> /usr/lib/systemd/system/a.service",
+            ]
+        );
+        apply(&mut tree, &units(&[], &["a.service", "b.socket", "g@tty1.service", "g@x.service"], &[]))
+            .unwrap();
         assert_eq!(links(&tree), Vec::<String>::new());
     }
 

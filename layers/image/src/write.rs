@@ -80,7 +80,8 @@ impl Image {
             let file = set.create(&name).map_err(failed())?;
             artifacts.push((*format, name, file));
         }
-        let files: Vec<(Format, &File)> = artifacts.iter().map(|(format, _, file)| (*format, &**file)).collect();
+        let files: Vec<(Format, &File)> =
+            artifacts.iter().map(|(format, _, file)| (*format, &**file)).collect();
         let blocks = container::write(&self.disk.layout, &files, output.threads, progress)?;
         let manifest = self.manifest(blocks, output.formats)?;
         let manifest_bytes = json::to_canonical(&manifest).map_err(|error| failed()(error.into()))?;

@@ -1,0 +1,70 @@
+//! Every command of the README works as it is written there.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use support::{product, project, rootfs, run, scratch};
+
+/// Commands of `ci`, which CI runs by themselves, and those that `tests/boot.rs` runs with more to say.
+fn runs_elsewhere(line: &str) -> bool {
+    line.starts_with("ci/") || line.starts_with("bake boot")
+}
+
+/// Text between the fences of one language, block by block.
+fn blocks<'a>(readme: &'a str, language: &str) -> Vec<&'a str> {
+    let open = format!("```{language}\n");
+    let starts = readme.match_indices(&open).map(|(at, _)| &readme[at + open.len()..]);
+    starts.map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+/// What the README says lies in the user's directory.
+fn furnish(directory: &Path, readme: &str) {
+    std::os::unix::fs::symlink(rootfs("debian-12").canonicalize().unwrap(), directory.join("rootfs.tar"))
+        .unwrap();
+    std::os::unix::fs::symlink(product().canonicalize().unwrap(), directory.join("bootstrap.tar.xz"))
+        .unwrap();
+    fs::create_dir_all(directory.join("site/etc")).unwrap();
+    fs::write(directory.join("site/etc/site.conf"), "site\n").unwrap();
+    fs::create_dir(directory.join("bin")).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_bake"), directory.join("bin/bake")).unwrap();
+    let [spec] = blocks(readme, "toml")[..] else { panic!("the README has one spec file") };
+    fs::write(directory.join("bake.toml"), spec).unwrap();
+}
+
+#[test]
+fn every_command_works_as_written() {
+    let readme = fs::read_to_string(project("README.md")).unwrap();
+    let scratch = scratch();
+    furnish(scratch.path(), &readme);
+    let bin = scratch.path().join("bin");
+    let mut ran = 0;
+    for line in blocks(&readme, "sh").into_iter().flat_map(str::lines) {
+        if line.trim().is_empty() || runs_elsewhere(line) {
+            continue;
+        }
+        assert!(line.starts_with("bake "), "`{line}` is a command that no test knows");
+        run(Command::new("sh")
+            .args(["-euc", &format!("PATH=\"{}:$PATH\"; {line}", bin.display())])
+            .current_dir(scratch.path())
+            .env("XDG_CACHE_HOME", scratch.path().join("cache")));
+        ran += 1;
+    }
+    assert!(ran >= 5, "only {ran} commands of the README were found");
+    for made in ["images/debian.raw", "golden/debian.qcow2", "masters/master.raw", "all/web/web.qcow2"] {
+        assert!(scratch.path().join(made).exists(), "{made}");
+    }
+}
+
+#[test]
+fn what_the_readme_says_of_ci_exists_and_ci_runs_the_tests() {
+    let readme = fs::read_to_string(project("README.md")).unwrap();
+    for line in blocks(&readme, "sh").into_iter().flat_map(str::lines).filter(|line| line.starts_with("ci/"))
+    {
+        let script = line.split_whitespace().next().unwrap();
+        assert!(project(script).exists(), "{script}");
+    }
+    assert!(fs::read_to_string(project(".ci/run")).unwrap().contains("ci/test"));
+}
