@@ -195,7 +195,9 @@ impl Walk<'_> {
             Err(Errno::OPNOTSUPP) => return Ok(xattrs),
             result => result.map_err(failed)?,
         };
-        for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        // XFS shows ACLs a second time, in its own encoding and only to root.
+        let is_own = |name: &&[u8]| !name.is_empty() && !name.starts_with(b"trusted.SGI_ACL_");
+        for name in names.split(|byte| *byte == 0).filter(is_own) {
             let value = grown(|buffer| rustix::fs::lgetxattr(entry, OsStr::from_bytes(name), buffer));
             xattrs.insert(name.into(), value.map_err(failed)?.into());
         }
