@@ -1,14 +1,21 @@
 //! What the end-to-end tests share: running the built `bake`, and the tools that judge its images.
 #![allow(dead_code)] // every test file takes what it needs
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a test that cannot go on says where and why
 
 pub mod ground;
+pub mod listing;
+pub mod members;
+pub mod mount;
 pub mod tar;
 pub mod tiny;
 pub mod wrappings;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use rustix::fs::SeekFrom;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -22,7 +29,11 @@ pub fn bake() -> Command {
 /// Something that a script in `ci` has made under `target`.
 pub fn made(path: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target").join(path);
-    assert!(path.exists(), "{} is missing: `ci/test` makes it (see ci/rootfs and ci/product)", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: `ci/test` makes it (see ci/rootfs and ci/product)",
+        path.display()
+    );
     path
 }
 
@@ -58,7 +69,9 @@ pub fn run(command: &mut Command) -> String {
 
 /// Runs a command that may fail.
 pub fn output(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}: `ci/install-tools` installs what is needed"))
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}: `ci/install-tools` installs what is needed"))
 }
 
 /// Bytes as text.
@@ -73,6 +86,32 @@ pub fn is_root(what: &str) -> bool {
         eprintln!("SKIPPED for want of root: {what}");
     }
     root
+}
+
+/// Extracts a tar over what is in `directory`: as root with everything it says, otherwise without owners,
+/// device nodes and attributes.
+pub fn extract(tar: &Path, directory: &Path) {
+    std::fs::create_dir_all(directory).unwrap();
+    let mut command = Command::new("tar");
+    command.args(["--extract", "--preserve-permissions", "--keep-directory-symlink", "--numeric-owner"]);
+    if is_root("what only root can extract") {
+        command.args(["--xattrs", "--xattrs-include=*", "--acls"]);
+    } else {
+        command.args(["--no-same-owner", "--exclude=./dev/*", "--exclude=./srv/hard-cases/device-*"]);
+    }
+    run(command.arg("--directory").arg(directory).arg("--file").arg(tar));
+}
+
+/// The e2fsck of a later distribution, unpacked into `directory`; run by its own loader, it needs no root.
+fn newer_e2fsck(directory: &Path) -> Command {
+    let libraries = "./usr/lib/x86_64-linux-gnu";
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(directory).arg("-xf").arg(rootfs("debian-13"));
+    run(tar.args(["--wildcards", "./usr/sbin/e2fsck", &format!("{libraries}/*.so*")]));
+    let libraries = directory.join(libraries);
+    let mut command = Command::new(libraries.join("ld-linux-x86-64.so.2"));
+    command.arg("--library-path").arg(&libraries).arg(directory.join("usr/sbin/e2fsck"));
+    command
 }
 
 /// Whether the long tests run too.
@@ -121,13 +160,20 @@ impl Baked {
     /// A sparse copy of a partition, as the judges want it.
     pub fn extract(&self, name: &str, to: &Path) {
         let (offset, size) = self.partition(name);
-        run(Command::new("dd")
-            .args(["bs=1M", "conv=sparse", "status=none", "iflag=skip_bytes,count_bytes"])
-            .arg(format!("if={}", self.raw().display()))
-            .arg(format!("of={}", to.display()))
-            .arg(format!("skip={offset}"))
-            .arg(format!("count={size}")));
-        std::fs::OpenOptions::new().write(true).open(to).unwrap().set_len(size).unwrap();
+        let (disk, copy) = (File::open(self.raw()).unwrap(), File::create(to).unwrap());
+        copy.set_len(size).unwrap();
+        let mut at = offset;
+        while let Ok(data) = rustix::fs::seek(&disk, SeekFrom::Data(at)) {
+            let hole = rustix::fs::seek(&disk, SeekFrom::Hole(data)).unwrap();
+            at = hole.min(offset + size);
+            if data >= at {
+                break;
+            }
+            let mut part = (&disk).take(at - data);
+            rustix::fs::seek(&disk, SeekFrom::Start(data)).unwrap();
+            rustix::fs::seek(&copy, SeekFrom::Start(data - offset)).unwrap();
+            std::io::copy(&mut part, &mut &copy).unwrap();
+        }
     }
 
     /// Lets every judge look at the disk and its file systems.
@@ -137,15 +183,48 @@ impl Baked {
         self.extract("esp", &esp);
         self.extract("root", &root);
         run(Command::new("e2fsck").arg("-fn").arg(&root));
+        run(newer_e2fsck(scratch.path()).arg("-fn").arg(&root));
         run(Command::new("fsck.fat").arg("-n").arg(&esp));
-        if self.manifest["disk"]["sector-size"] == 512 {
+        self.judge_partitions();
+        for artifact in self.manifest["artifacts"].as_array().unwrap() {
+            if artifact["format"] == "qcow2" {
+                let qcow2 = self.directory.join(artifact["name"].as_str().unwrap());
+                run(Command::new("qemu-img").args(["check", "--format=qcow2"]).arg(&qcow2));
+                let mut compare = Command::new("qemu-img");
+                compare.args(["compare", "-f", "raw", "-F", "qcow2"]).arg(self.raw()).arg(&qcow2);
+                run(&mut compare);
+            }
+        }
+    }
+
+    /// Lets e2fsck look at the root alone.
+    pub fn judge_root(&self) {
+        let scratch = scratch();
+        let root = scratch.path().join("root");
+        self.extract("root", &root);
+        run(Command::new("e2fsck").arg("-fn").arg(&root));
+    }
+
+    /// `sgdisk` checks the whole table, but knows only sectors of 512 bytes in files; `partx` is told of others.
+    fn judge_partitions(&self) {
+        let sector = self.manifest["disk"]["sector-size"].as_u64().unwrap();
+        if sector == 512 {
             let verdict = run(Command::new("sgdisk").arg("-v").arg(self.raw()));
             assert!(verdict.contains("No problems found"), "{verdict}");
         }
-        for artifact in self.manifest["artifacts"].as_array().unwrap() {
-            if artifact["format"] == "qcow2" {
-                run(Command::new("qemu-img").arg("check").arg(self.directory.join(artifact["name"].as_str().unwrap())));
-            }
+        let mut partx = Command::new("partx");
+        partx.args(["--raw", "--noheadings", "--output=NR,START,SECTORS,NAME,UUID,TYPE"]);
+        partx.arg(format!("--sector-size={sector}")).arg(self.raw());
+        let mut expected = Vec::new();
+        for partition in self.manifest["disk"]["partitions"].as_array().unwrap() {
+            let number = |key: &str| partition[key].as_u64().unwrap();
+            let text = |key: &str| partition[key].as_str().unwrap();
+            // `partx` counts in 512 bytes, whatever the sectors are.
+            let (start, sectors) = (number("offset") / 512, number("size") / 512);
+            let (name, guid, of_type) = (text("name"), text("guid"), text("type-guid"));
+            expected.push(format!("{} {start} {sectors} {name} {guid} {of_type}", number("number")));
         }
+        let seen = run(&mut partx);
+        assert_eq!(seen.lines().collect::<Vec<_>>(), expected);
     }
 }
