@@ -110,6 +110,8 @@ pub fn check(
 /// be learned.
 fn look(content: &Content, wanted: &mut BTreeSet<String>) -> std::io::Result<Facts> {
     let mut facts = Facts::default();
+    // initramfs-tools has a program of its own in the place of systemd, and begins with its configuration.
+    let mut without_systemd = false;
     archive::names(content, |name| {
         let name = name.strip_prefix(b"./").unwrap_or(name);
         if let Some(module) = module_name(name) {
@@ -119,8 +121,10 @@ fn look(content: &Content, wanted: &mut BTreeSet<String>) -> std::io::Result<Fac
         } else if name.windows(20).any(|part| part == b"lib/dracut/hostonly-") {
             // Before any module, as dracut sorts what it packs.
             facts.host_only = true;
+        } else if name == b"conf/initramfs.conf" {
+            without_systemd = true;
         }
-        if wanted.is_empty() && facts.finds_root_by_type {
+        if wanted.is_empty() && (facts.finds_root_by_type || without_systemd) {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
