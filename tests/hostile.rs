@@ -1,5 +1,6 @@
 //! What nobody should feed to `bake image`, and what should not happen to it meanwhile: each ends in a clear
 //! error, without a panic, with nothing outside the output directory and nothing left behind.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a test that cannot go on says where and why
 
 mod support;
 

@@ -26,7 +26,8 @@ fn every_layer_imports_only_what_lies_below_it() {
         }
         let name = path.file_name().unwrap().to_str().unwrap();
         let allowed = house.get(name).unwrap_or_else(|| panic!("`layers/{name}` has no place in the house"));
-        let manifest: toml::Table = std::fs::read_to_string(path.join("Cargo.toml")).unwrap().parse().unwrap();
+        let manifest: toml::Table =
+            std::fs::read_to_string(path.join("Cargo.toml")).unwrap().parse().unwrap();
         for dependency in manifest["dependencies"].as_table().unwrap().keys() {
             if let Some(layer) = dependency.strip_prefix("bake-") {
                 assert!(allowed.contains(&layer), "`{name}` imports `{layer}`, which does not lie below it");

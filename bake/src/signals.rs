@@ -1,7 +1,8 @@
 //! Signals that end the program, and the moments in which they have to wait.
 //!
 //! Until outputs get their names, a killed run leaves nothing by itself: its files have none. Nothing is to be
-//! done for that, least of all in a handler. Only giving names must not stop halfway.
+//! done for that, least of all in a handler. Only giving names must not stop halfway, and a virtual machine has
+//! to be switched off and its files removed.
 
 use std::io;
 use std::sync::Arc;
@@ -40,6 +41,11 @@ impl Signals {
             flag::register(signal, Arc::clone(came))?;
         }
         Ok(signals)
+    }
+
+    /// Whether a signal waits for the end of [`Signals::hold`].
+    pub fn came(&self) -> bool {
+        self.came.iter().any(|came| came.load(Ordering::SeqCst))
     }
 
     /// Does something that no signal interrupts; one that came meanwhile ends the program after it.

@@ -179,7 +179,7 @@ fn check_table(text: &str, at: &str, table: &DeTable<'_>, problems: &mut Vec<Str
         match value.get_ref() {
             DeValue::Table(inner) => check_table(text, &below, inner, problems),
             DeValue::Array(items) => {
-                for item in items.iter() {
+                for item in items {
                     if let DeValue::Table(inner) = item.get_ref() {
                         check_table(text, &below, inner, problems);
                     }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::support::ground::Ground;
+use crate::support::ground::{Ground, failed_well};
 use crate::support::{Baked, full, output, run, text, tiny};
 
 /// Status of a program that the dynamic loader could not start.
@@ -55,7 +55,7 @@ fn sweep(rootfs: &[u8], set: &str, error: &str, some: usize, arguments: &[&str])
         } else if output.status.code() == Some(NOT_STARTED) {
             assert!(text(&output.stderr).contains("shared libraries"), "{what}: {}", text(&output.stderr));
         } else {
-            ground.failed_well(&output, &what);
+            failed_well(&output, &what);
             failed += 1;
         }
         ground.is_untouched(&what);
@@ -95,14 +95,14 @@ fn every_file_that_is_opened_may_fail_to_open() {
 fn every_write_of_a_decoded_input_may_fail() {
     let scratch = crate::support::scratch();
     let plain = scratch.path().join("plain");
-    fs::write(&plain, tiny::rootfs().file("etc/zeros", &[0; 3 << 20]).finish()).unwrap();
+    fs::write(&plain, tiny::rootfs().file("etc/zeros", &vec![0; 3 << 20]).finish()).unwrap();
     let stream = output(std::process::Command::new("zstd").arg("-cq").arg(&plain)).stdout;
     assert!(sweep(&stream, "write", "ENOSPC", 6, &[]) > 0);
 }
 
 #[test]
 fn every_read_may_fail() {
-    let rootfs = tiny::rootfs().file("etc/large", &[7; 3 << 20]).finish();
+    let rootfs = tiny::rootfs().file("etc/large", &vec![7; 3 << 20]).finish();
     for set in ["pread64", "read"] {
         assert!(sweep(&rootfs, set, "EIO", 8, &["--sum-raw"]) > 0, "{set}");
     }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Command;
 
-use crate::support::ground::{Ground, Numbers};
+use crate::support::ground::{Ground, Numbers, failed_well};
 use crate::support::tar::{Header, Tar};
 use crate::support::{Baked, full, output, run, text, tiny};
 
@@ -319,7 +319,7 @@ fn no_change_of_a_header_makes_it_panic_or_leave_something() {
             ground.untouched_but(&what, &["out"]);
             baked += 1;
         } else {
-            ground.failed_well(&output, &what);
+            failed_well(&output, &what);
             ground.is_untouched(&what);
             refused += 1;
         }

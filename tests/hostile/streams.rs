@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::support::ground::{Ground, Numbers};
+use crate::support::ground::{Ground, Numbers, failed_well};
 use crate::support::{Baked, output, run, scratch, text, tiny};
 
 /// Every compression that an input may have, by the tool that everybody has for it.
@@ -33,7 +33,7 @@ fn refused(what: &str, stream: &[u8], expected: &[&str]) {
         assert!(said.contains(text), "{what}: `{text}` is not in: {said}");
     }
     let output = output(&mut ground.command(&["--rootfs", "rootfs.tar.z", "--cache", "cache"]));
-    assert_eq!(ground.failed_well(&output, what), said, "{what}: the cache changed what is said");
+    assert_eq!(failed_well(&output, what), said, "{what}: the cache changed what is said");
     ground.untouched_but(what, &["cache"]);
     ground.cache_is_whole();
 }

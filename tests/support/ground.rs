@@ -81,18 +81,8 @@ impl Ground {
     /// Runs `bake image` with a root file system that must be refused, and gives what it said.
     pub fn refused(&self, arguments: &[&str]) -> String {
         let output = output(&mut self.command(arguments));
-        let said = self.failed_well(&output, &format!("{arguments:?}"));
+        let said = failed_well(&output, &format!("{arguments:?}"));
         self.is_untouched(&format!("{arguments:?}\n{said}"));
-        said
-    }
-
-    /// Checks that a run failed as a user wants it to, and gives what it said.
-    pub fn failed_well(&self, output: &Output, what: &str) -> String {
-        let said = text(&output.stderr);
-        assert!(matches!(output.status.code(), Some(1 | 2)), "{what}: {}\n{said}", output.status);
-        assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{what}: {said}");
-        assert!(said.starts_with("error: ") && said.trim_end().len() > "error: ".len(), "{what}: {said}");
-        assert!(output.stdout.is_empty(), "{what}: printed {}", text(&output.stdout));
         said
     }
 
@@ -116,7 +106,7 @@ impl Ground {
         if !out.join("SHA256SUMS").exists() {
             return false;
         }
-        let names: BTreeSet<_> = states(&out).into_keys().map(|path| path.into_os_string()).collect();
+        let names: BTreeSet<_> = states(&out).into_keys().map(PathBuf::into_os_string).collect();
         let manifest = super::Baked::read(&out).manifest;
         let artifacts = manifest["artifacts"].as_array().unwrap();
         let artifacts = artifacts.iter().map(|artifact| artifact["name"].as_str().unwrap());
@@ -148,6 +138,16 @@ impl Ground {
     pub fn clear(&self) {
         fs::remove_dir_all(self.path("out")).unwrap();
     }
+}
+
+/// Checks that a run failed as a user wants it to, and gives what it said.
+pub fn failed_well(output: &Output, what: &str) -> String {
+    let said = text(&output.stderr);
+    assert!(matches!(output.status.code(), Some(1 | 2)), "{what}: {}\n{said}", output.status);
+    assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{what}: {said}");
+    assert!(said.starts_with("error: ") && said.trim_end().len() > "error: ".len(), "{what}: {said}");
+    assert!(output.stdout.is_empty(), "{what}: printed {}", text(&output.stdout));
+    said
 }
 
 /// How a process ended, as a test may expect it.

@@ -4,6 +4,7 @@
 
 pub mod ground;
 pub mod listing;
+pub mod machine;
 pub mod members;
 pub mod mount;
 pub mod tar;
@@ -119,6 +120,24 @@ pub fn full() -> bool {
     std::env::var_os("BAKE_TEST_FULL").is_some()
 }
 
+/// A sparse copy of a part of a file, given by offset and size.
+pub fn copy_part(from: &Path, (offset, size): (u64, u64), to: &Path) {
+    let (file, copy) = (File::open(from).unwrap(), File::create(to).unwrap());
+    copy.set_len(size).unwrap();
+    let mut at = offset;
+    while let Ok(data) = rustix::fs::seek(&file, SeekFrom::Data(at)) {
+        let hole = rustix::fs::seek(&file, SeekFrom::Hole(data)).unwrap();
+        at = hole.min(offset + size);
+        if data >= at {
+            break;
+        }
+        let mut part = (&file).take(at - data);
+        rustix::fs::seek(&file, SeekFrom::Start(data)).unwrap();
+        rustix::fs::seek(&copy, SeekFrom::Start(data - offset)).unwrap();
+        std::io::copy(&mut part, &mut &copy).unwrap();
+    }
+}
+
 /// A baked image.
 pub struct Baked {
     pub directory: PathBuf,
@@ -159,21 +178,7 @@ impl Baked {
 
     /// A sparse copy of a partition, as the judges want it.
     pub fn extract(&self, name: &str, to: &Path) {
-        let (offset, size) = self.partition(name);
-        let (disk, copy) = (File::open(self.raw()).unwrap(), File::create(to).unwrap());
-        copy.set_len(size).unwrap();
-        let mut at = offset;
-        while let Ok(data) = rustix::fs::seek(&disk, SeekFrom::Data(at)) {
-            let hole = rustix::fs::seek(&disk, SeekFrom::Hole(data)).unwrap();
-            at = hole.min(offset + size);
-            if data >= at {
-                break;
-            }
-            let mut part = (&disk).take(at - data);
-            rustix::fs::seek(&disk, SeekFrom::Start(data)).unwrap();
-            rustix::fs::seek(&copy, SeekFrom::Start(data - offset)).unwrap();
-            std::io::copy(&mut part, &mut &copy).unwrap();
-        }
+        copy_part(&self.raw(), self.partition(name), to);
     }
 
     /// Lets every judge look at the disk and its file systems.

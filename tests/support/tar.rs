@@ -115,6 +115,6 @@ impl Tar {
 /// `LENGTH KEY=VALUE`, the length counting itself.
 fn record(key: &str, value: &str) -> String {
     let rest = format!(" {key}={value}\n");
-    let len = (1..).find(|len: &usize| len.to_string().len() + rest.len() == *len).unwrap();
+    let len = (1..10_000).find(|len: &usize| len.to_string().len() + rest.len() == *len).unwrap();
     format!("{len}{rest}")
 }

@@ -77,7 +77,9 @@ fn initrd(drivers: &[&str]) -> Vec<u8> {
     for name in modules.chain(["TRAILER!!!".to_owned()]) {
         let fields = [0, 0o100_644, 0, 0, 1, 0, 0, 0, 0, 0, 0, name.len() + 1, 0];
         bytes.extend(b"070701");
-        fields.iter().for_each(|field| bytes.extend(format!("{field:08X}").bytes()));
+        for field in fields {
+            bytes.extend(format!("{field:08X}").bytes());
+        }
         bytes.extend(name.as_bytes());
         bytes.push(0);
         bytes.resize(bytes.len().next_multiple_of(4), 0);

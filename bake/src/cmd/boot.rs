@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 use crate::cli::{AccelArg, BootArgs, DiskArg, FirmwareArg};
 use crate::error::Failure;
+use crate::signals::Signals;
 use crate::ui::Printer;
 
 /// What a machine of one architecture needs.
@@ -58,8 +59,16 @@ const PANIC: &str = "Kernel panic - not syncing";
 /// How much of the console an expression can still match, in bytes.
 const REMEMBERED: usize = 16 << 10;
 
-/// Boots the image and waits for what is expected.
+/// Longest time until a signal is noticed.
+const NOTICE: Duration = Duration::from_millis(100);
+
+/// Boots the image and waits for what is expected. A signal switches the machine off first.
 pub fn run(args: &BootArgs) -> Result<(), Failure> {
+    let signals = Signals::take_over().map_err(failed("taking signals over"))?;
+    signals.hold(|| boot(args, &signals))
+}
+
+fn boot(args: &BootArgs, signals: &Signals) -> Result<(), Failure> {
     let expected = args
         .expect
         .iter()
@@ -74,7 +83,7 @@ pub fn run(args: &BootArgs) -> Result<(), Failure> {
     let mut command = command(args, machine, &disk, &scratch)?;
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.map_err(|error| missing(machine.program, machine.package, &error))?;
-    watch(Running(child), &expected, args)
+    watch(Running(child), &expected, args, signals)
 }
 
 fn open(image: &Path) -> Result<bake_disk::container::Opened, Failure> {
@@ -173,7 +182,12 @@ impl Drop for Running {
     }
 }
 
-fn watch(mut machine: Running, expected: &[Regex], args: &BootArgs) -> Result<(), Failure> {
+fn watch(
+    mut machine: Running,
+    expected: &[Regex],
+    args: &BootArgs,
+    signals: &Signals,
+) -> Result<(), Failure> {
     let printer = Printer::new(args.quiet);
     let mut console = machine.0.stdout.take().expect("the console is a pipe");
     let mut errors = machine.0.stderr.take().expect("the errors are a pipe");
@@ -196,7 +210,16 @@ fn watch(mut machine: Running, expected: &[Regex], args: &BootArgs) -> Result<()
     let mut seen = Vec::new();
     let mut wanted: Vec<&Regex> = expected.iter().collect();
     loop {
-        match receive.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if signals.came() {
+            return Err(Failure::new("interrupted"));
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let missing = if wanted.is_empty() { String::new() } else { unseen(&wanted) };
+            let message = format!("after {} seconds the machine still runs{missing}", args.timeout);
+            return Err(Failure::new(message));
+        }
+        match receive.recv_timeout(left.min(NOTICE)) {
             Ok(bytes) => {
                 printer.raw(&bytes)?;
                 seen.drain(..seen.len().saturating_sub(REMEMBERED));
@@ -209,13 +232,7 @@ fn watch(mut machine: Running, expected: &[Regex], args: &BootArgs) -> Result<()
                     return Err(Failure::new("the kernel panicked: the console tells why"));
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                let missing = if wanted.is_empty() { String::new() } else { unseen(&wanted) };
-                return Err(Failure::new(format!(
-                    "after {} seconds the machine still runs{missing}",
-                    args.timeout
-                )));
-            }
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }

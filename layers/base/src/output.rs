@@ -176,16 +176,13 @@ impl Stage {
             hidden
         };
         let mut components = missing(directory, workshop).components();
-        let stage = match components.next() {
-            Some(first) => {
-                let top = workshop.join(hidden(first.as_os_str()));
-                let becomes = Some(workshop.join(first));
-                Self { files: top.join(components.as_path()), top, becomes }
-            }
-            None => {
-                let top = directory.join(hidden(OsStr::new("bake")));
-                Self { files: top.clone(), top, becomes: None }
-            }
+        let stage = if let Some(first) = components.next() {
+            let top = workshop.join(hidden(first.as_os_str()));
+            let becomes = Some(workshop.join(first));
+            Self { files: top.join(components.as_path()), top, becomes }
+        } else {
+            let top = directory.join(hidden(OsStr::new("bake")));
+            Self { files: top.clone(), top, becomes: None }
         };
         match fs::create_dir(&stage.top) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

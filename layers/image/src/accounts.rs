@@ -130,7 +130,7 @@ impl Accounts {
             let line =
                 line.ok_or_else(|| Error::Account(format!("user `{name}` has no line in /etc/shadow")))?;
             line.resize(line.len().max(3), String::new());
-            line[1] = hash.to_owned();
+            hash.clone_into(&mut line[1]);
             line[2] = day;
             self.shadow.changed = true;
         }

@@ -114,9 +114,9 @@ impl Error {
 /// Problems on lines of their own; a hostile input has thousands, of which the first ones tell enough.
 fn list(problems: &[impl std::fmt::Display]) -> String {
     const SHOWN: usize = 20;
-    let mut text: String = problems.iter().take(SHOWN).map(|problem| format!("\n  {problem}")).collect();
+    let mut lines: Vec<_> = problems.iter().take(SHOWN).map(|problem| format!("\n  {problem}")).collect();
     if problems.len() > SHOWN {
-        text.push_str(&format!("\n  and {} more", problems.len() - SHOWN));
+        lines.push(format!("\n  and {} more", problems.len() - SHOWN));
     }
-    text
+    lines.concat()
 }

@@ -52,7 +52,7 @@ fn versions_with_new_modules(tree: &Tree) -> Result<Vec<String>, Error> {
             path.split().map(|(_, name)| String::from_utf8_lossy(name).into_owned()).unwrap_or_default();
         let plain =
             [".xz", ".zst", ".gz"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(&name);
-        layer >= FIRST_OVERLAY && plain.ends_with(".ko")
+        layer >= FIRST_OVERLAY && plain.strip_suffix(".ko").is_some()
     };
     let has_new = |id| tree.walk_from(id).any(|(path, id)| is_new_module(&path, tree.inode(id).layer()));
     let versions = directory.iter().filter(|(_, id)| has_new(*id));

@@ -109,10 +109,11 @@ fn disable(tree: &mut Tree, name: &str) -> Result<(), Error> {
     let mut links = Vec::new();
     for (entry, id) in tree.inode(id).as_directory().iter().flat_map(|directory| directory.iter()) {
         match &tree.inode(id).node {
-            Node::Directory(wants) if entry.ends_with(b".wants") || entry.ends_with(b".requires") => {
-                if wants.get(name.as_bytes()).is_some() {
-                    links.push(etc.join(entry).join(name.as_bytes()));
-                }
+            Node::Directory(wants)
+                if (entry.ends_with(b".wants") || entry.ends_with(b".requires"))
+                    && wants.get(name.as_bytes()).is_some() =>
+            {
+                links.push(etc.join(entry).join(name.as_bytes()));
             }
             // An alias is a link to the unit under another name.
             Node::Symlink(target) if target.rsplit(|byte| *byte == b'/').next() == Some(name.as_bytes()) => {
@@ -177,13 +178,13 @@ impl Install {
                 continue;
             }
             let Some((key, value)) = line.split_once('=').filter(|_| inside) else { continue };
-            let words = value.split_whitespace().map(str::to_owned);
+            let mut words = value.split_whitespace().map(str::to_owned);
             match key.trim() {
                 "WantedBy" => install.wanted_by.extend(words),
                 "RequiredBy" => install.required_by.extend(words),
                 "Alias" => install.alias.extend(words),
                 "Also" => install.also.extend(words),
-                "DefaultInstance" => install.default_instance = words.last(),
+                "DefaultInstance" => install.default_instance = words.next_back(),
                 _ => {}
             }
         }
