@@ -226,7 +226,8 @@ fn watch(
                 seen.extend_from_slice(&bytes);
                 wanted.retain(|regex| !regex.is_match(&seen));
                 if wanted.is_empty() && !expected.is_empty() {
-                    return Ok(());
+                    // Consoles end in the middle of lines.
+                    return if seen.ends_with(b"\n") { Ok(()) } else { printer.line("") };
                 }
                 if panic.is_match(&seen) {
                     return Err(Failure::new("the kernel panicked: the console tells why"));
