@@ -11,15 +11,16 @@ mod root;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use bake_base::{ReadAt, Timestamp};
-use bake_tree::{Content, Device, Member, MemberKind, Metadata, TreePath, Xattrs};
+use bake_tree::{Content, Device, Extent, Member, MemberKind, Metadata, TreePath, Xattrs};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Dir, FileType, OFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use crate::ArchiveError;
@@ -156,8 +157,21 @@ impl Walk<'_> {
     fn content(&self, path: &TreePath, stat: &Stat) -> Result<Content, ArchiveError> {
         let file: Arc<dyn ReadAt> = Arc::new(LazyFile::new(Arc::clone(&self.root), path.clone(), stat));
         let len = file.len();
-        Content::whole(file, 0, len)
-            .map_err(|error| ArchiveError::document(self.label, &format!("`{path}`"), error.to_string()))
+        // st_blocks counts units of 512 bytes (stat(2)). Reading holes would only take time: they are zeros.
+        let content = if stat.st_blocks.cast_unsigned().saturating_mul(512) < len {
+            let opened = self.root.resolve(path, OFlags::RDONLY).map_err(self.failed(path, "opening"))?;
+            let runs = data_runs(&opened, len).map_err(self.failed(path, "reading"))?;
+            let extent = |run: Range<u64>| Extent {
+                start: run.start,
+                len: run.end - run.start,
+                source: Arc::clone(&file),
+                source_offset: run.start,
+            };
+            Content::sparse(len, runs.into_iter().map(extent).collect())
+        } else {
+            Content::whole(file, 0, len)
+        };
+        content.map_err(|error| ArchiveError::document(self.label, &format!("`{path}`"), error.to_string()))
     }
 
     fn add(&mut self, path: TreePath, stat: &Stat, xattrs: Xattrs, kind: MemberKind) {
@@ -234,6 +248,27 @@ impl Walk<'_> {
         let file = if path.is_root() { self.label.to_owned() } else { format!("{}{path}", self.label) };
         move |error| ArchiveError::io(&file, action)(error.into())
     }
+}
+
+/// What of a file of `len` bytes is not a hole, as far as its file system tells; ascending.
+fn data_runs(file: &OwnedFd, len: u64) -> Result<Vec<Range<u64>>, Errno> {
+    let mut runs = Vec::new();
+    let mut end = 0;
+    while end < len {
+        let start = match rustix::fs::seek(file, SeekFrom::Data(end)) {
+            Ok(start) => start,
+            // No data from here on (lseek(2)).
+            Err(Errno::NXIO) => break,
+            Err(error) => return Err(error),
+        };
+        end = rustix::fs::seek(file, SeekFrom::Hole(start))?.min(len);
+        // A file that changes meanwhile is noticed when it is read.
+        if start >= end {
+            break;
+        }
+        runs.push(start..end);
+    }
+    Ok(runs)
 }
 
 /// What a call fills a buffer with that has to be large enough.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bake_base::{Digest, Hasher};
+use bake_base::{Digest, Hasher, ReadAt};
 use bake_tree::{Content, Device, Member, MemberKind, Metadata};
 
 use crate::ArchiveError;
@@ -10,6 +10,8 @@ use crate::input::PendingDigest;
 
 /// Bytes hashed at once.
 const STEP: u64 = 1 << 20;
+/// Blocks of this many zeros are not hashed.
+const BLOCK: u64 = 4096;
 
 /// Computes the digest of sorted members in the background.
 pub(super) fn of(label: &str, members: Vec<Member>) -> PendingDigest {
@@ -90,16 +92,53 @@ impl Listing {
     }
 }
 
+/// A digest of the length and of every block that is not all zeros, with its place: the same however the file
+/// is stored, and quick for one that is mostly holes.
 fn digest_of(content: &Content, buffer: &mut Vec<u8>, stop: &AtomicBool) -> std::io::Result<Digest> {
-    use bake_base::ReadAt;
     let mut hasher = Hasher::new();
-    for start in (0..content.len()).step_by(STEP as usize) {
-        if stop.load(Ordering::Relaxed) {
-            break;
+    hasher.update(&content.len().to_le_bytes());
+    for run in content.data_blocks(BLOCK, buffer)? {
+        let (start, end) = (run.start * BLOCK, (run.end * BLOCK).min(content.len()));
+        hasher.update(&start.to_le_bytes());
+        hasher.update(&end.to_le_bytes());
+        for start in (start..end).step_by(STEP as usize) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(hasher.finish());
+            }
+            buffer.resize(STEP.min(end - start) as usize, 0);
+            content.read_exact_at(start, buffer)?;
+            hasher.update(buffer);
         }
-        buffer.resize(STEP.min(content.len() - start) as usize, 0);
-        content.read_exact_at(start, buffer)?;
-        hasher.update(buffer);
     }
     Ok(hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+
+    use bake_base::Digest;
+
+    fn digest(directory: &Path) -> Digest {
+        crate::directory::read("test", directory, false).unwrap().digest.wait().unwrap()
+    }
+
+    #[test]
+    fn holes_cost_nothing_and_mean_zeros() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (dense, sparse) = (scratch.path().join("dense"), scratch.path().join("sparse"));
+        for (directory, bytes) in [(&dense, vec![0; 3 << 20]), (&sparse, vec![])] {
+            std::fs::create_dir(directory).unwrap();
+            let file = File::create(directory.join("file")).unwrap();
+            file.write_all_at(&bytes, 0).unwrap();
+            file.write_all_at(b"data", 1 << 20).unwrap();
+            file.set_len(3 << 20).unwrap();
+        }
+        assert_eq!(digest(&dense), digest(&sparse));
+        let before = digest(&sparse);
+        File::options().write(true).open(sparse.join("file")).unwrap().set_len(1 << 40).unwrap();
+        assert_ne!(digest(&sparse), before);
+    }
 }
