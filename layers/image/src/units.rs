@@ -35,8 +35,7 @@ pub fn apply(tree: &mut Tree, units: &Units) -> Result<(), Error> {
         disable(tree, name)?;
     }
     for name in &units.mask {
-        let target = Box::from(&b"/dev/null"[..]);
-        tree.put(&path(&format!("{ETC}/{name}"))?, Metadata::root(0o777), Node::Symlink(target))?;
+        put_link(tree, &format!("{ETC}/{name}"), b"/dev/null")?;
     }
     for name in &units.enable {
         if units.mask.contains(name) || units.disable.contains(name) {
@@ -84,13 +83,11 @@ pub(crate) fn enable(tree: &mut Tree, name: &str, done: &mut Vec<String>) -> Res
     };
     for (wanted, directory) in [(&install.wanted_by, "wants"), (&install.required_by, "requires")] {
         for by in wanted {
-            let link = path(&format!("{ETC}/{}.{directory}/{full}", expand(by)))?;
-            tree.put(&link, Metadata::root(0o777), Node::Symlink(target.clone()))?;
+            put_link(tree, &format!("{ETC}/{}.{directory}/{full}", expand(by)), &target)?;
         }
     }
     for alias in &install.alias {
-        let link = path(&format!("{ETC}/{}", expand(alias)))?;
-        tree.put(&link, Metadata::root(0o777), Node::Symlink(target.clone()))?;
+        put_link(tree, &format!("{ETC}/{}", expand(alias)), &target)?;
     }
     // What is also to be enabled may itself have nothing to install; that is no error (systemd.unit(5)).
     for also in &install.also {
@@ -98,6 +95,16 @@ pub(crate) fn enable(tree: &mut Tree, name: &str, done: &mut Vec<String>) -> Res
         if find(tree, &also).is_ok_and(|(_, text)| !Install::parse(&text).is_empty()) {
             enable(tree, &also, done)?;
         }
+    }
+    Ok(())
+}
+
+/// Makes a link; one that is there already stays as it is.
+fn put_link(tree: &mut Tree, at: &str, target: &[u8]) -> Result<(), Error> {
+    let at = path(at)?;
+    let there = tree.lookup(&at, Follow::Parents).map(|id| &tree.inode(id).node);
+    if !matches!(there, Some(Node::Symlink(same)) if **same == *target) {
+        tree.put(&at, Metadata::root(0o777), Node::Symlink(target.into()))?;
     }
     Ok(())
 }
