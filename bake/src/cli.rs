@@ -33,7 +33,7 @@ pub enum Command {
 #[command(after_help = "\
 Examples:
   bake image --rootfs rootfs.tar.zst --out images
-  bake image --rootfs oci:layout/ --arch arm64 --product bootstrap.tar.xz --role master --out images
+  bake image --rootfs layout/ --arch arm64 --product bootstrap.tar.xz --role master --out images
   bake image --rootfs rootfs.tar --overlay site/ --format raw,qcow2 --plan
   bake image                      bakes every image of bake.toml
 
@@ -59,14 +59,14 @@ pub struct ImageArgs {
     /// Directory or tar to put on top; may be repeated, in order
     #[arg(long, value_name = "PATH")]
     pub overlay: Vec<PathBuf>,
-    /// Keep owners, modes and times of overlays that are directories
+    /// Keep owners, modes and times of overlays that are directories, which are root, 0644 or 0755 and the epoch otherwise
     #[arg(long)]
     pub preserve: bool,
     /// Bootstrap tarball, extracted to /opt/mesosphere
     #[arg(long, value_name = "PATH")]
     pub product: Option<PathBuf>,
-    /// Role that every host of this image has; without it the image takes its role at boot
-    #[arg(long)]
+    /// Role that every host of this image has; without it the image takes its role at boot; may be repeated
+    #[arg(long, value_delimiter = ',')]
     pub role: Vec<String>,
     /// Container formats, separated by commas [default: raw]
     #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
@@ -180,7 +180,7 @@ pub struct BootArgs {
     /// How the disk is attached
     #[arg(long, value_enum, default_value = "virtio")]
     pub disk: DiskArg,
-    /// Start this kernel of the image's root file system directly, with these arguments, instead of the firmware's choice
+    /// Start a kernel and an initrd that are files here, with these arguments, instead of the image's loader
     #[arg(long, value_names = ["KERNEL", "INITRD", "ARGS"], num_args = 3)]
     pub kernel: Option<Vec<String>>,
     /// Keep what the machine writes in this file and start from it the next time

@@ -30,6 +30,14 @@ impl Failure {
         Self { kind: Kind::Usage, message: message.to_string() }
     }
 
+    /// Says of which image it is, when there are several.
+    pub fn within(self, image: Option<&str>) -> Self {
+        match image {
+            Some(name) => Self { message: format!("image `{name}`: {}", self.message), ..self },
+            None => self,
+        }
+    }
+
     /// The process's exit status.
     pub fn status(&self) -> u8 {
         match self.kind {
@@ -50,14 +58,19 @@ impl From<bake_image::Error> for Failure {
         // A chain of causes on one line each; a cause that its parent already quotes is not repeated.
         let mut message = error.to_string();
         let mut cause = error.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
+        while let Some(inner) = cause {
+            let text = inner.to_string();
             if !message.contains(&text) {
                 message.push_str("\n  because: ");
                 message.push_str(&text);
             }
-            cause = error.source();
+            cause = inner.source();
         }
-        Self::new(message)
+        match error {
+            bake_image::Error::UnknownProfile { .. } | bake_image::Error::TooSmall { .. } => {
+                Self::usage(message)
+            }
+            _ => Self::new(message),
+        }
     }
 }

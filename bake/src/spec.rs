@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 use crate::error::Failure;
 
 /// The revision of the format that this version reads and writes.
-const FORMAT_REVISION: u32 = 1;
+const FORMAT_REVISION: &str = "1";
 /// The largest file that a `source` may bring into an image, in bytes; larger ones belong into an overlay.
 const SOURCE_LIMIT: u64 = 64 << 20;
 
@@ -31,7 +31,9 @@ pub struct Spec {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Document {
-    format_revision: u32,
+    /// Judged before all else; here so that it cannot be left out.
+    #[serde(rename = "format-revision")]
+    _format_revision: u32,
     #[serde(default, rename = "image")]
     images: Vec<ImageEntry>,
     #[serde(default)]
@@ -134,18 +136,17 @@ impl Spec {
 
     fn parse(text: &str) -> Result<Self, String> {
         let table = DeTable::parse(text).map_err(|error| error.to_string())?;
+        let revision = table.get_ref().get("format-revision").and_then(|value| value.get_ref().as_integer());
+        if let Some(found) = revision.map(ToString::to_string).filter(|found| *found != FORMAT_REVISION) {
+            return Err(format!("`format-revision` is {found}: this version knows {FORMAT_REVISION}"));
+        }
         let mut problems = Vec::new();
         check_table(text, "", table.get_ref(), &mut problems);
         if !problems.is_empty() {
             return Err(problems.join("\n  "));
         }
         let document: Document = toml::from_str(text).map_err(|error| error.to_string())?;
-        let Document { format_revision, images, units, kernel, users, files, mounts } = document;
-        if format_revision != FORMAT_REVISION {
-            return Err(format!(
-                "`format-revision` is {format_revision}: this version knows {FORMAT_REVISION}"
-            ));
-        }
+        let Document { images, units, kernel, users, files, mounts, .. } = document;
         let policy = HostPolicy { units, kernel, users, files, mounts };
         Ok(Self { images, policy, directory: PathBuf::new() })
     }

@@ -46,15 +46,18 @@ impl Printer {
         }
     }
 
-    /// A bar for a number of bytes that is known later; shown on terminals only.
-    pub fn bytes(self, what: &str) -> ProgressBar {
+    /// A bar for a number of bytes, if it is known; shown on terminals only.
+    pub fn bytes(self, what: &str, length: Option<u64>) -> ProgressBar {
         let target = if self.quiet || !io::stderr().is_terminal() {
             ProgressDrawTarget::hidden()
         } else {
             ProgressDrawTarget::stderr_with_hz(10)
         };
-        let bar = ProgressBar::with_draw_target(None, target).with_message(what.to_owned());
-        let style = "{spinner} {msg} {bytes} of {total_bytes} ({binary_bytes_per_sec}, {eta} left)";
+        let bar = ProgressBar::with_draw_target(length, target).with_message(what.to_owned());
+        let style = match length {
+            Some(_) => "{spinner} {msg} {bytes} of {total_bytes} ({binary_bytes_per_sec}, {eta} left)",
+            None => "{spinner} {msg} {bytes} ({binary_bytes_per_sec})",
+        };
         if let Ok(style) = ProgressStyle::with_template(style) {
             bar.set_style(style);
         }
@@ -63,7 +66,7 @@ impl Printer {
     }
 }
 
-/// The one line in which a command fails.
+/// Why a command failed.
 pub fn report(failure: &Failure) {
     error_line(&format!("error: {failure}"));
 }

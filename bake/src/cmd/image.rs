@@ -7,7 +7,7 @@ use bake_base::{Epoch, json};
 use bake_boot::Architecture;
 use bake_disk::SectorSize;
 use bake_disk::container::Format;
-use bake_image::{HostPolicy, Image, ImageSpec, Loader, Output, Size, Surroundings, compose};
+use bake_image::{HostPolicy, Image, ImageSpec, Loader, Manifest, Output, Plan, Size, Surroundings, compose};
 
 use crate::cli::{ArchArg, ImageArgs, LoaderArg, SectorSizeArg};
 use crate::env;
@@ -20,6 +20,11 @@ use crate::ui::Printer;
 const SPEC: &str = "bake.toml";
 /// Percentage of the root file system that stays free when nothing else is asked for.
 const FREE: u8 = 20;
+
+/// The largest disk, in bytes: as far as the root file system can grow.
+const LARGEST: u64 = 8 << 40;
+/// The newest time that ext4 can hold (in 2446), in seconds since 1970.
+const NEWEST: u64 = (1 << 34) - (1 << 31) - 1;
 
 /// One image to bake and where it goes.
 struct Job {
@@ -35,7 +40,26 @@ pub fn run(args: &ImageArgs) -> Result<(), Failure> {
     let surroundings = surroundings(args)?;
     let signals =
         Signals::take_over().map_err(|error| Failure::new(format!("taking signals over failed: {error}")))?;
-    jobs.into_iter().try_for_each(|job| bake(job, args, &surroundings, printer, &signals))
+    let several = jobs.len() > 1;
+    let mut results = Vec::new();
+    for job in jobs {
+        let name = job.spec.name.clone();
+        let result = bake(job, args, &surroundings, printer, &signals);
+        results.push(result.map_err(|failure| failure.within(name.as_deref().filter(|_| several)))?);
+    }
+    match results.as_slice() {
+        _ if !args.json => Ok(()),
+        [one] => printer.raw(&to_json(one)?),
+        all => printer.raw(&to_json(&all)?),
+    }
+}
+
+/// What `--json` prints of one image.
+#[derive(serde::Serialize)]
+#[serde(untagged)]
+enum Outcome {
+    Planned(Box<Plan>),
+    Written(Box<Manifest>),
 }
 
 fn bake(
@@ -44,18 +68,21 @@ fn bake(
     surroundings: &Surroundings,
     printer: Printer,
     signals: &Signals,
-) -> Result<(), Failure> {
+) -> Result<Outcome, Failure> {
     let surroundings = Surroundings { scratch: existing_parent(&job.directory), ..surroundings.clone() };
-    let bar = printer.bytes("decoding");
+    let bar = printer.bytes("decoding", None);
     let composition = compose(&job.spec, &surroundings, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     let image = composition.lay_out(surroundings.threads)?;
     if args.plan {
         let plan = image.plan(&job.formats);
-        let text = if args.json { to_json(&plan)? } else { plan.to_string().into_bytes() };
-        return printer.raw(&text);
+        if !args.json {
+            printer.raw(plan.to_string().as_bytes())?;
+        }
+        return Ok(Outcome::Planned(Box::new(plan)));
     }
-    write(image, &job, args, &surroundings, printer, signals)
+    let manifest = write(image, &job, args, &surroundings, printer, signals)?;
+    Ok(Outcome::Written(Box::new(manifest)))
 }
 
 fn write(
@@ -65,9 +92,8 @@ fn write(
     surroundings: &Surroundings,
     printer: Printer,
     signals: &Signals,
-) -> Result<(), Failure> {
-    let bar = printer.bytes("writing");
-    bar.set_length(image.data_bytes());
+) -> Result<Manifest, Failure> {
+    let bar = printer.bytes("writing", Some(image.data_bytes()));
     let output = Output {
         directory: &job.directory,
         formats: &job.formats,
@@ -77,10 +103,10 @@ fn write(
     let unpublished = image.write(&output, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     let written = signals.hold(|| unpublished.publish())?;
+    let manifest = written.manifest;
     if args.json {
-        return printer.raw(&to_json(&written.manifest)?);
+        return Ok(manifest);
     }
-    let manifest = &written.manifest;
     for note in &manifest.normalised.notes {
         printer.note(note);
     }
@@ -91,7 +117,8 @@ fn write(
     printer.line(format!(
         "disk {} ({gib} GiB, {} for {})",
         manifest.disk.digest, manifest.profile, manifest.architecture
-    ))
+    ))?;
+    Ok(manifest)
 }
 
 fn to_json(value: &impl serde::Serialize) -> Result<Vec<u8>, Failure> {
@@ -121,15 +148,16 @@ fn surroundings(args: &ImageArgs) -> Result<Surroundings, Failure> {
 
 /// What is to be baked: the flags alone with `--rootfs`, otherwise the spec file with the flags over it.
 fn jobs(args: &ImageArgs) -> Result<Vec<Job>, Failure> {
-    let file = args.spec.clone().or_else(|| Some(PathBuf::from(SPEC)).filter(|path| path.exists()));
-    let spec = file.as_deref().map(Spec::read).transpose()?;
+    // Flags that describe an image leave a file that happens to lie here alone; a file that is named gives its policy.
+    let here = || Some(PathBuf::from(SPEC)).filter(|path| args.rootfs.is_none() && path.exists());
+    let spec = args.spec.clone().or_else(here).as_deref().map(Spec::read).transpose()?;
     if args.rootfs.is_some() {
         if let Some(name) = args.names.first() {
             return Err(Failure::usage(format!(
                 "`{name}` is unexpected: with --rootfs the flags describe one image"
             )));
         }
-        let policy = spec.filter(|_| args.spec.is_some()).map(|spec| spec.policy).unwrap_or_default();
+        let policy = spec.map(|spec| spec.policy).unwrap_or_default();
         return Ok(vec![job(args, &ImageEntry::default(), Path::new(""), &policy, args.out.clone())?]);
     }
     let Some(spec) = spec else {
@@ -216,8 +244,10 @@ fn job(
 
 fn architecture(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<Architecture>, Failure> {
     Ok(match (args.arch, entry.arch.as_deref()) {
-        (Some(ArchArg::X86_64), _) | (None, Some("x86-64")) => Some(Architecture::X86_64),
-        (Some(ArchArg::Arm64), _) | (None, Some("arm64")) => Some(Architecture::Arm64),
+        (Some(ArchArg::X86_64), _) | (None, Some("x86-64" | "x86_64" | "amd64")) => {
+            Some(Architecture::X86_64)
+        }
+        (Some(ArchArg::Arm64), _) | (None, Some("arm64" | "aarch64")) => Some(Architecture::Arm64),
         (None, None) => None,
         (None, Some(other)) => {
             return Err(Failure::usage(format!("arch = `{other}`: expected x86-64 or arm64")));
@@ -237,8 +267,9 @@ fn size(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<u64>, Failure> {
     let asked = asked.map_err(|reason| Failure::usage(format!("--size: {reason}")))?.or(entry.size);
     match asked {
         Some(Size(bytes)) if bytes == 0 || !bytes.is_multiple_of(bake_disk::GIB) => {
-            Err(Failure::usage(format!("--size: {bytes} bytes are no whole number of GiB")))
+            Err(Failure::usage(format!("a size of {bytes} bytes is no whole number of GiB")))
         }
+        Some(Size(bytes)) if bytes > LARGEST => Err(Failure::usage("a disk has at most 8T")),
         asked => Ok(asked.map(|size| size.0)),
     }
 }
@@ -253,11 +284,11 @@ fn sector_size(args: &ImageArgs, entry: &ImageEntry) -> Result<SectorSize, Failu
 
 /// The flag, the spec file's, the environment's; in this order.
 fn epoch(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<Epoch>, Failure> {
-    if let Some(seconds) = args.epoch.or(entry.epoch) {
-        return Ok(Some(Epoch::from_seconds(seconds)));
-    }
-    let Some(text) = env::source_date_epoch() else { return Ok(None) };
+    let given = args.epoch.or(entry.epoch).map(|seconds| ("the epoch", seconds.to_string()));
+    let inherited = || Some((env::SOURCE_DATE_EPOCH, env::source_date_epoch()?));
+    let Some((origin, text)) = given.or_else(inherited) else { return Ok(None) };
+    let seconds = text.parse().ok().filter(|seconds| *seconds <= NEWEST);
     let wrong =
-        || Failure::usage(format!("{} is `{text}`: expected seconds since 1970", env::SOURCE_DATE_EPOCH));
-    text.parse().map(|seconds| Some(Epoch::from_seconds(seconds))).map_err(|_| wrong())
+        || Failure::usage(format!("{origin} is `{text}`: expected seconds since 1970, at most {NEWEST}"));
+    seconds.map(|seconds| Some(Epoch::from_seconds(seconds))).ok_or_else(wrong)
 }

@@ -1,6 +1,8 @@
 //! How the image boots: kernel, initrd and loader of the tree, the EFI system partition that holds them, and
 //! the lines of `fstab` that mount both file systems.
 
+use std::collections::BTreeMap;
+
 use bake_boot::entries;
 use bake_boot::initrd;
 use bake_boot::kernel::Kernel;
@@ -60,6 +62,7 @@ pub(crate) fn make(
     // An initrd with systemd finds the root on the disk it was started from, by partition type: no id to
     // change on first boot. Any other needs to be told.
     let root = format!("UUID={}", decisions.root_uuid());
+    spec.policy.kernel.args.iter().try_for_each(|argument| check_argument(argument))?;
     let by_type = facts.finds_root_by_type;
     let root_argument = (!by_type).then(|| format!("root={root}"));
     let arguments = profile.boot.kernel_args.of(architecture).iter().chain(&spec.policy.kernel.args);
@@ -90,6 +93,19 @@ pub(crate) fn make(
     Ok(Bootable { architecture, kernel: kernel.version, command_line, esp_files, esp_directories, fstab })
 }
 
+/// Refuses kernel arguments that would not arrive as they are, or that contradict what is decided here.
+fn check_argument(argument: &str) -> Result<(), Error> {
+    let wrong =
+        |reason| Err(Error::Policy(format!("the kernel argument `{}` {reason}", argument.escape_debug())));
+    if argument.is_empty() || argument.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return wrong("is empty or holds white space: give each argument by itself");
+    }
+    if argument.starts_with("root=") {
+        return wrong("names a root: the image's own is found without");
+    }
+    Ok(())
+}
+
 /// One program that the firmware starts, with everything in it.
 fn unified(
     tree: &Tree,
@@ -116,29 +132,39 @@ fn move_to_esp(
     let Partition { mount, files, directories } = partition;
     let epoch = decisions.epoch;
     let mtime = epoch.timestamp();
-    let mut esp_files: Vec<_> =
-        files.into_iter().map(|(path, content)| fat::File { path, content, mtime }).collect();
-    let mut directories: Vec<_> =
-        directories.into_iter().map(|path| fat::Directory { path, mtime }).collect();
-    let below = tree.lookup(&mount, Follow::Last).map(|id| tree.walk_from(id)).into_iter().flatten();
+    let mut spelled = Spelling::default();
+    let mut esp_files = Vec::new();
+    for (path, content) in files {
+        spelled.claim(&path);
+        esp_files.push(fat::File { path, content, mtime });
+    }
+    let mut esp_directories = Vec::new();
+    for path in directories {
+        spelled.claim(&path);
+        esp_directories.push(fat::Directory { path, mtime });
+    }
+    let there = tree.lookup(&mount, Follow::Parents);
+    if let Some(other) =
+        there.map(|id| &tree.inode(id).node).filter(|node| !matches!(node, Node::Directory(_)))
+    {
+        let found = other.describe();
+        return Err(Error::Policy(format!(
+            "`{mount}` of the tree is {found}: expected a directory to mount on"
+        )));
+    }
+    let below = there.map(|id| tree.walk_from(id)).into_iter().flatten();
     let mut top = Vec::new();
     for (path, id) in below.filter(|(path, _)| !path.is_root()) {
         let inode = tree.inode(id);
         let mtime: Timestamp = epoch.clamp(inode.metadata.mtime);
-        match &inode.node {
-            Node::Directory(_) => {
-                if directories.iter().all(|directory| directory.path != path) {
-                    directories.push(fat::Directory { path: path.clone(), mtime });
-                }
+        // The loader's own files win over what the tree has, and its spelling of directories too.
+        match (&inode.node, spelled.claim(&path)) {
+            (Node::Directory(_), Some(path)) => esp_directories.push(fat::Directory { path, mtime }),
+            (Node::File(content), Some(path)) => {
+                esp_files.push(fat::File { path, content: content.clone(), mtime });
             }
-            // FAT knows no case: the loader's own files win over older ones of any spelling.
-            Node::File(content) => {
-                let same = |other: &fat::File| other.path.as_bytes().eq_ignore_ascii_case(path.as_bytes());
-                if !esp_files.iter().any(same) {
-                    esp_files.push(fat::File { path: path.clone(), content: content.clone(), mtime });
-                }
-            }
-            other => {
+            (Node::Directory(_) | Node::File(_), None) => {}
+            (other, _) => {
                 let message = format!(
                     "`{mount}{path}` of the tree is {}, which an EFI system partition cannot hold",
                     other.describe()
@@ -154,5 +180,40 @@ fn move_to_esp(
         tree.remove(&mount.join(path.as_bytes()));
     }
     tree.make_directory(&mount, Metadata::root(0o755))?;
-    Ok((esp_files, directories))
+    Ok((esp_files, esp_directories))
+}
+
+/// Which names are taken on a file system that keeps the case of names and ignores it.
+#[derive(Default)]
+struct Spelling(BTreeMap<Vec<u8>, TreePath>);
+
+impl Spelling {
+    /// Takes a path, in the spelling that its parents have already; nothing when it is taken in any spelling.
+    fn claim(&mut self, path: &TreePath) -> Option<TreePath> {
+        let mut spelled = TreePath::root();
+        let mut fresh = false;
+        for name in path.components() {
+            let wanted = spelled.join(name);
+            let folded = wanted.as_bytes().to_ascii_lowercase();
+            fresh = !self.0.contains_key(&folded);
+            spelled = self.0.entry(folded).or_insert(wanted).clone();
+        }
+        fresh.then_some(spelled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_on_the_esp_differ_by_more_than_case() {
+        let path = |text: &str| TreePath::from_root(text.as_bytes()).unwrap();
+        let mut spelled = Spelling::default();
+        assert_eq!(spelled.claim(&path("EFI/BOOT/BOOTX64.EFI")), Some(path("EFI/BOOT/BOOTX64.EFI")));
+        assert_eq!(spelled.claim(&path("efi")), None);
+        assert_eq!(spelled.claim(&path("efi/boot/bootx64.efi")), None);
+        assert_eq!(spelled.claim(&path("efi/boot/fallback.efi")), Some(path("EFI/BOOT/fallback.efi")));
+        assert_eq!(spelled.claim(&path("efi/vendor")), Some(path("EFI/vendor")));
+    }
 }

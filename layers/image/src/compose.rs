@@ -116,7 +116,7 @@ pub fn compose(
         epoch,
         inputs,
         packages: Vec::new(),
-        roles: spec.roles.clone(),
+        roles: spec.roles.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
         loader: spec.loader.unwrap_or(profile.boot.loader),
         kernel: String::new(),
         command_line: String::new(),
@@ -141,6 +141,10 @@ pub fn compose(
     spec.policy.apply(&mut tree, epoch)?;
     modules::integrate(&mut tree, &decisions.profile.boot.drivers, surroundings.threads)?;
     decisions.growth = host::integrate(&mut tree)?;
+    if decisions.growth == Growth::None {
+        let lacks = "the root file system has neither systemd-repart nor cloud-init's growpart";
+        decisions.notes.push(format!("the root will not grow on first boot: {lacks}"));
+    }
     let bootable = bootable::make(&mut tree, &decisions, &os_release, spec)?;
     let Bootable { architecture, kernel, command_line, esp_files, esp_directories, fstab } = bootable;
     decisions.architecture = architecture;

@@ -82,8 +82,13 @@ pub enum Error {
     #[error(transparent)]
     Disk(#[from] bake_disk::DiskError),
     /// The disk cannot be written.
-    #[error(transparent)]
-    Write(#[from] bake_disk::container::WriteError),
+    #[error("writing the image into `{directory}` failed")]
+    Write {
+        /// The output directory.
+        directory: String,
+        /// What failed.
+        source: bake_disk::container::WriteError,
+    },
     /// The asked size does not hold the image.
     #[error(
         "a disk of {asked} does not hold the image: at least {needed} are needed (see --size and --free)"

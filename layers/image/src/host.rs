@@ -29,6 +29,7 @@ pub enum Growth {
 /// # Errors
 /// When something else is where the units go.
 pub fn integrate(tree: &mut Tree) -> Result<Growth, Error> {
+    empty_machine_id(tree)?;
     let has = |tree: &Tree, name: &str| -> Result<bool, Error> {
         Ok(tree.lookup(&path(name)?, Follow::Last).is_some())
     };
@@ -49,6 +50,22 @@ pub fn integrate(tree: &mut Tree) -> Result<Growth, Error> {
         put(tree, GROW_PARTITION)?;
     }
     Ok(growth)
+}
+
+/// Makes `/etc/machine-id` an empty file (machine-id(5)): without it, or with a link to nowhere, systemd takes
+/// every boot for the first one and presets undo the choice of units; with an id, all machines have the same.
+fn empty_machine_id(tree: &mut Tree) -> Result<(), Error> {
+    let at = path("etc/machine-id")?;
+    match tree.lookup(&at, Follow::Parents).map(|id| &tree.inode(id).node) {
+        Some(Node::File(content)) if content.is_empty() => return Ok(()),
+        Some(Node::File(_)) => {
+            let message = "an overlay brings `/etc/machine-id`, which all hosts would share: leave it out";
+            return Err(Error::Policy(message.to_owned()));
+        }
+        _ => {}
+    }
+    tree.put(&at, Metadata::root(0o444), Node::File(Content::empty()))?;
+    Ok(())
 }
 
 fn put(tree: &mut Tree, (at, text): (&str, &str)) -> Result<(), Error> {
@@ -90,6 +107,24 @@ mod tests {
             assert_eq!(integrate(&mut tree).unwrap(), growth, "{files:?}");
             assert_eq!(has(&tree, GROW_PARTITION.0), growth == Growth::Repart);
         }
+    }
+
+    #[test]
+    fn a_machine_id_is_always_an_empty_file() {
+        let is_empty_file = |tree: &Tree| {
+            let id = tree.lookup(&path("etc/machine-id").unwrap(), Follow::Parents);
+            matches!(id.map(|id| &tree.inode(id).node), Some(Node::File(content)) if content.is_empty())
+        };
+        let mut linked = Tree::new();
+        let target = Node::Symlink(Box::from(&b"/var/lib/dbus/machine-id"[..]));
+        linked.put(&path("etc/machine-id").unwrap(), Metadata::root(0o777), target).unwrap();
+        for mut tree in [Tree::new(), tree(&["etc/machine-id"]), linked] {
+            integrate(&mut tree).unwrap();
+            assert!(is_empty_file(&tree));
+        }
+        let mut shared = Tree::new();
+        put(&mut shared, ("etc/machine-id", "0123")).unwrap();
+        assert!(integrate(&mut shared).unwrap_err().to_string().contains("share"));
     }
 
     #[test]

@@ -126,7 +126,7 @@ impl fmt::Display for Plan {
                 why = &change.why;
                 writeln!(f, "  because {why}:")?;
             }
-            writeln!(f, "    {:?} {}", change.action, change.path)?;
+            writeln!(f, "    {} {}", change.action, change.path)?;
         }
         writeln!(f, "added or replaced: {}", self.added.len())?;
         self.added.iter().try_for_each(|path| writeln!(f, "    {path}"))?;

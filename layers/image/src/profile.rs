@@ -125,6 +125,17 @@ pub enum Action {
     ClearFiles,
 }
 
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Remove => "remove",
+            Self::Empty => "empty",
+            Self::Clear => "clear",
+            Self::ClearFiles => "clear files of",
+        })
+    }
+}
+
 /// A number of bytes, written with a binary unit: `512M`, `1.5G` is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);

@@ -82,7 +82,8 @@ impl Image {
         }
         let files: Vec<(Format, &File)> =
             artifacts.iter().map(|(format, _, file)| (*format, &**file)).collect();
-        let blocks = container::write(&self.disk.layout, &files, output.threads, progress)?;
+        let blocks = container::write(&self.disk.layout, &files, output.threads, progress)
+            .map_err(|source| Error::Write { directory: directory.to_string(), source })?;
         let manifest = self.manifest(blocks, output.formats)?;
         let manifest_bytes = json::to_canonical(&manifest).map_err(|error| failed()(error.into()))?;
         let manifest_name = "manifest.json".to_owned();
