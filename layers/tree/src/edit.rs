@@ -63,6 +63,11 @@ pub(crate) struct Resolution {
     pub escaped: bool,
 }
 
+impl Metadata {
+    /// The mode of every symbolic link that Linux makes. Archives give others, which mean nothing.
+    pub(crate) const OF_LINKS: u16 = 0o777;
+}
+
 impl Tree {
     /// Follows `path` through the symbolic links of the tree, as the kernel would with the tree as its root.
     pub(crate) fn resolve(&self, path: &TreePath, follow: Follow) -> Result<Resolution, EditError> {
@@ -159,7 +164,8 @@ impl Tree {
         if let Some(there @ Node::Directory(_)) = there.map(|id| &self.inode(id).node) {
             return Err(wrong_kind(path, there, node.describe()));
         }
-        let id = self.add(metadata, node);
+        let mode = if matches!(node, Node::Symlink(_)) { Metadata::OF_LINKS } else { metadata.mode };
+        let id = self.add(Metadata { mode, ..metadata }, node);
         self.link(parent, name, id, 0);
         Ok(id)
     }

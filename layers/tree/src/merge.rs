@@ -4,11 +4,11 @@
 //! of the layer's directories and links are known, and hard links are resolved last. So the same tree comes
 //! out of any order in which an archive was written.
 
-use std::collections::BTreeMap;
+mod links;
 
 use crate::edit::Resolution;
 use crate::model::Entry;
-use crate::{Directory, Follow, InodeId, Member, MemberKind, Metadata, Node, Tree, TreePath};
+use crate::{Directory, Follow, InodeId, LayerId, Member, MemberKind, Metadata, Node, Tree, TreePath};
 
 /// How a layer meets what lies below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,11 @@ impl Tree {
     /// All problems at once, in the order of their paths. The tree is then of no use any more.
     pub fn apply(&mut self, mut members: Vec<Member>, policy: Policy) -> Result<(), Vec<MergeProblem>> {
         members.sort_by(|a, b| a.path.cmp(&b.path));
+        for member in &mut members {
+            if matches!(member.kind, MemberKind::Symlink(_)) {
+                member.metadata.mode = Metadata::OF_LINKS;
+            }
+        }
         self.generation += 1;
         let mut merge = Merge { tree: self, policy, root_seen: None, problems: Vec::new() };
         merge.run(members);
@@ -115,7 +120,7 @@ impl Merge<'_> {
         // Whiteouts concern the layers below, wherever they stand in the archive.
         for member in &members {
             match member.kind {
-                MemberKind::Whiteout => drop(self.tree.remove(&member.path)),
+                MemberKind::Whiteout => self.white_out(&member.path),
                 MemberKind::Opaque => self.empty(&member.path),
                 _ => {}
             }
@@ -140,9 +145,25 @@ impl Merge<'_> {
         self.place_links(&links);
     }
 
+    /// Removes an entry of the layers below.
+    fn white_out(&mut self, path: &TreePath) {
+        let Some((parent, name)) = path.split() else { return };
+        if let Some(parent) = self.directory(&parent) {
+            self.tree.unlink(parent, name);
+        }
+    }
+
+    /// The directory at `path` itself: whiteouts follow no links, as the members beside them replace links.
+    fn directory(&self, path: &TreePath) -> Option<InodeId> {
+        path.components().try_fold(Tree::ROOT, |directory, name| {
+            let id = self.tree.inode(directory).as_directory()?.get(name)?;
+            self.tree.inode(id).as_directory().map(|_| id)
+        })
+    }
+
     /// Removes everything in a directory.
     fn empty(&mut self, path: &TreePath) {
-        let Some(id) = self.tree.lookup(path, Follow::Parents) else { return };
+        let Some(id) = self.directory(path) else { return };
         let names: Vec<Box<[u8]>> = match self.tree.inode(id).as_directory() {
             Some(directory) => directory.iter().map(|(name, _)| name.into()).collect(),
             None => return,
@@ -259,7 +280,8 @@ impl Merge<'_> {
             return self.contradict(&member.path, difference);
         }
         self.root_seen = Some(member.metadata.clone());
-        if !self.policy.keep_directories {
+        // The root of an overlay is wherever it was packed; only the root file system knows its own.
+        if !self.policy.keep_directories && self.tree.layer == LayerId(0) {
             *self.tree.metadata_mut(Tree::ROOT) = member.metadata;
         }
     }
@@ -308,58 +330,6 @@ impl Merge<'_> {
             *time = member.metadata.mtime.max(*time);
         }
         self.contradict(&member.path, difference);
-    }
-
-    fn place_links(&mut self, links: &[(TreePath, TreePath)]) {
-        let by_path: BTreeMap<&TreePath, usize> =
-            links.iter().enumerate().map(|(i, (path, _))| (path, i)).collect();
-        let mut placed = vec![false; links.len()];
-        for start in 0..links.len() {
-            // A link may point to another link of the layer: place the far end of such a chain first.
-            let mut chain = Vec::new();
-            let mut next = Some(start);
-            while let Some(i) = next.filter(|i| !std::mem::replace(&mut placed[*i], true)) {
-                chain.push(i);
-                next = by_path.get(&links[i].1).copied();
-            }
-            for i in chain.into_iter().rev() {
-                let (path, target) = &links[i];
-                if let Err(problem) = self.place_link(path, target) {
-                    self.problems.push(problem);
-                }
-            }
-        }
-        self.problems.dedup();
-    }
-
-    fn place_link(&mut self, path: &TreePath, target: &TreePath) -> Result<(), MergeProblem> {
-        let missing = || MergeProblem::NoTarget { path: path.clone(), target: target.clone() };
-        let resolution = self.tree.resolve(target, Follow::Parents).map_err(|_| missing())?;
-        let id = resolution.inode.filter(|_| !resolution.escaped).ok_or_else(missing)?;
-        if matches!(self.tree.inode(id).node, Node::Directory(_)) {
-            return Err(MergeProblem::LinkToDirectory { path: path.clone(), target: target.clone() });
-        }
-        let (_, name) = path.split().ok_or(MergeProblem::Root("a hard link"))?;
-        let parent = match self.lexical_parent(path)? {
-            Some(parent) => parent,
-            None => self.parent_through_links(path)?,
-        };
-        let generation = self.tree.generation;
-        let entry = entry(self.tree, parent, name);
-        match entry.and_then(|entry| entry.inode) {
-            Some(there) if there == id => {}
-            Some(_) if entry.is_some_and(|entry| entry.generation == generation) => {
-                let difference = "different types: a hard link and something of its own".to_owned();
-                return Err(MergeProblem::Contradiction { path: path.clone(), difference });
-            }
-            Some(there) if self.policy.through_links && self.tree.inode(there).as_directory().is_some() => {
-                let found = "a hard link";
-                return Err(MergeProblem::ReplacesDirectory { path: path.clone(), found });
-            }
-            _ => {}
-        }
-        self.tree.link(parent, name, id, generation);
-        Ok(())
     }
 }
 

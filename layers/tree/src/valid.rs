@@ -84,9 +84,13 @@ impl ValidTree {
 }
 
 fn flaw(inode: &Inode) -> Option<String> {
-    let Metadata { mode, mtime, xattrs, .. } = &inode.metadata;
+    let Metadata { mode, uid, gid, mtime, xattrs } = &inode.metadata;
     if *mode > 0o7777 {
         return Some(format!("has mode {mode:o}: expected at most 7777"));
+    }
+    // -1 stands for no change wherever Linux takes an owner (chown(2)).
+    if *uid == u32::MAX || *gid == u32::MAX {
+        return Some(format!("is owned by {uid}:{gid}: expected ids of at most {}", u32::MAX - 1));
     }
     if mtime.nanoseconds >= 1_000_000_000 {
         return Some(format!(
@@ -137,10 +141,12 @@ mod tests {
         put("empty", Node::Symlink(Box::default()));
         put("device", Node::CharDevice(Device { major: 4096, minor: 0 }));
         let id = put("file", Node::File(Content::empty()));
+        let nobody = put("nobody", Node::Fifo);
         tree.metadata_mut(id).xattrs.insert(vec![b'x'; 256].into(), Box::default());
+        tree.metadata_mut(nobody).gid = u32::MAX;
         let problems = ValidTree::new(tree).unwrap_err();
         let paths: Vec<_> = problems.iter().map(|problem| problem.path.to_string()).collect();
-        assert_eq!(paths, ["/device", "/empty", "/file"]);
+        assert_eq!(paths, ["/device", "/empty", "/file", "/nobody"]);
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use bake_base::Timestamp;
 
 use super::*;
@@ -104,6 +106,71 @@ fn whiteouts_concern_the_layers_below_only() {
 fn hard_links_join_across_layers_and_chains() {
     let layers: [&[&str]; 2] = [&["c: x", "a = b", "b = c"], &["d = a", "c: y"]];
     assert_eq!(merged(&layers, Policy::OCI).unwrap(), ["/a: x", "/b = /a", "/c: y", "/d = /a"]);
+}
+
+#[test]
+fn hard_links_find_each_other_through_links_of_directories() {
+    let below: &[&str] = &["lib -> usr/lib", "usr/lib/X: x", "usr/lib/X2: x2"];
+    let overlay: &[&str] =
+        &["aa/z = lib/A2", "usr/lib/A2 = usr/lib/X2", "ab = usr/lib/B", "lib/B = usr/lib/X"];
+    let expected = [
+        "/aa/",
+        "/aa/z: x2",
+        "/ab: x",
+        "/lib -> usr/lib",
+        "/usr/",
+        "/usr/lib/",
+        "/usr/lib/A2 = /aa/z",
+        "/usr/lib/B = /ab",
+        "/usr/lib/X = /ab",
+        "/usr/lib/X2 = /aa/z",
+    ];
+    assert_eq!(merged(&[below, overlay], Policy::TAR).unwrap(), expected);
+    // One place by two names, one of which points to the other.
+    let itself: &[&str] = &["aa = lib/a", "lib/a = usr/lib/X", "usr/lib/a = lib/a"];
+    assert_eq!(
+        merged(&[below, itself], Policy::TAR).unwrap()[..2],
+        ["/aa: x".to_owned(), "/lib -> usr/lib".to_owned()]
+    );
+}
+
+#[test]
+fn whiteouts_follow_no_links() {
+    let below: &[&str] = &["lib -> usr/lib", "usr/lib/a: 1", "usr/lib/d/b: 1"];
+    for whiteouts in [&["-lib/a", "lib/x: 2"][..], &["lib/d/*", "lib/x: 2"], &["lib/*", "lib/x: 2"]] {
+        let expected =
+            ["/lib/", "/lib/x: 2", "/usr/", "/usr/lib/", "/usr/lib/a: 1", "/usr/lib/d/", "/usr/lib/d/b: 1"];
+        assert_eq!(merged(&[below, whiteouts], Policy::OCI).unwrap(), expected, "{whiteouts:?}");
+    }
+    assert_eq!(merged(&[below, &["-lib"]], Policy::OCI).unwrap()[0], "/usr/");
+}
+
+#[test]
+fn only_the_root_file_system_has_a_say_about_the_root() {
+    let mut tree = Tree::new();
+    let root = |mode| {
+        let mut root = member("./");
+        root.metadata.mode = mode;
+        vec![root]
+    };
+    // Layers of an image are one layer here.
+    for mode in [0o700, 0o711] {
+        tree.apply(root(mode), Policy::OCI).unwrap();
+    }
+    tree.seal();
+    tree.apply(root(0o1777), Policy::TAR).unwrap();
+    assert_eq!(tree.inode(Tree::ROOT).metadata.mode, 0o711);
+}
+
+#[test]
+fn symbolic_links_have_the_mode_that_linux_gives_them() {
+    let mut again = member("l -> x");
+    again.metadata.mode = 0o644;
+    let mut tree = Tree::new();
+    tree.apply(vec![member("l -> x"), again], Policy::TAR).unwrap();
+    let put = tree.put(&path("p"), Metadata::root(0), Node::Symlink(Box::from(&b"x"[..]))).unwrap();
+    let id = tree.lookup(&path("l"), Follow::Parents).unwrap();
+    assert_eq!([id, put].map(|id| tree.inode(id).metadata.mode), [0o777; 2]);
 }
 
 #[test]
