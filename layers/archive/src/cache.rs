@@ -1,7 +1,7 @@
 //! What was learned of inputs before: their digests, and the layers that they decode to.
 //!
 //! `layers/sha256/HEX.tar` is what the blob of that digest decodes to, `HEX.json` beside it says its length
-//! and digest; `files/DEVICE-INODE.json` is the digest of a local file that has not changed since. Everything
+//! and digest, and in which state the tar had that digest; `files/DEVICE-INODE.json` is the digest of a local file that has not changed since. Everything
 //! appears whole or not at all, so a killed run leaves nothing. Deleting any of it costs time and nothing else.
 
 use std::fs::{self, File};
@@ -50,6 +50,25 @@ struct Known {
 struct Beside {
     length: u64,
     digest: Digest,
+    /// The state in which the tar has that digest; in none that is known until it has its name.
+    #[serde(default)]
+    seen: Option<Seen>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Seen {
+    inode: u64,
+    state: State,
+}
+
+/// A layer that was found in the cache.
+pub(crate) struct Layer {
+    /// What the file is called in messages.
+    pub label: String,
+    pub file: File,
+    /// The state in which the digest was right.
+    pub identity: Identity,
+    pub digest: Digest,
 }
 
 impl Identity {
@@ -61,6 +80,10 @@ impl Identity {
             ctime: (stat.ctime(), stat.ctime_nsec()),
         };
         Ok(Self { device: stat.dev(), inode: stat.ino(), state })
+    }
+
+    fn seen(&self) -> Seen {
+        Seen { inode: self.inode, state: self.state }
     }
 
     /// Whether nothing was written in between.
@@ -82,45 +105,51 @@ impl Cache {
         self.directory.join("files").join(format!("{:x}-{:x}.json", identity.device, identity.inode))
     }
 
-    /// What the blob decodes to, if that is known, with its digest. The length is always checked, the digest
-    /// if `paranoid`.
-    pub(crate) fn layer(
-        &self,
-        blob: &Digest,
-        paranoid: bool,
-    ) -> Result<Option<(File, Digest)>, ArchiveError> {
+    /// What the blob decodes to, if that is known. Its digest is checked unless the file is in the state in
+    /// which it was right before, and always if `paranoid`.
+    pub(crate) fn layer(&self, blob: &Digest, paranoid: bool) -> Result<Option<Layer>, ArchiveError> {
         let path = self.layer_path(blob, "tar");
         let label = path.display().to_string();
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             result => result.map_err(ArchiveError::io(&label, "opening"))?,
         };
-        let beside = self.layer_path(blob, "json");
-        let beside: Beside = match fs::read(&beside) {
+        let description = self.layer_path(blob, "json");
+        let beside: Beside = match fs::read(&description) {
             // Written first; whoever deleted it wants the layer made again.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             result => {
                 let bytes = result.map_err(ArchiveError::io(&label, "opening"))?;
                 serde_json::from_slice(&bytes).map_err(|_| ArchiveError::Unrecognised {
-                    file: beside.display().to_string(),
+                    file: description.display().to_string(),
                     found: "no JSON of a cached layer".to_owned(),
                     expected: "what `bake` wrote there; delete the cache to have it made again",
                 })?
             }
         };
         let what = || "a cached layer (delete it to have it made again)".to_owned();
-        let found = file.metadata().map_err(ArchiveError::io(&label, "reading"))?.len();
+        // Taken before the hashing: what is written meanwhile makes it another.
+        let identity = Identity::of(&file).map_err(ArchiveError::io(&label, "reading"))?;
+        let found = identity.state.size;
         if found != beside.length {
             return Err(ArchiveError::Size { file: label, what: what(), expected: beside.length, found });
         }
-        if paranoid {
+        let seen = Some(identity.seen());
+        if paranoid || beside.seen != seen {
             let (found, _) = DigestReader::new(&file).drain().map_err(ArchiveError::io(&label, "reading"))?;
             if found != beside.digest {
                 let expected = beside.digest;
                 return Err(ArchiveError::Digest { file: label, what: what(), expected, found });
             }
+            // Copied or restored, perhaps. Without a note the next run hashes again and nothing else.
+            let _ = self.write(&description, &Beside { seen, ..beside });
         }
-        Ok(Some((file, beside.digest)))
+        Ok(Some(Layer { label, file, identity, digest: beside.digest }))
+    }
+
+    /// Whether a layer of this blob may be there.
+    pub(crate) fn may_have(&self, blob: &Digest) -> bool {
+        self.layer_path(blob, "tar").exists()
     }
 
     /// Whether any layer was ever kept.
@@ -137,8 +166,12 @@ impl Cache {
 
     /// Keeps what the blob decodes to.
     pub(crate) fn keep(&self, blob: &Digest, layer: &Unnamed, length: u64, digest: Digest) -> io::Result<()> {
-        self.write(&self.layer_path(blob, "json"), &Beside { length, digest })?;
-        layer.name(&self.layer_path(blob, "tar"))
+        let description = self.layer_path(blob, "json");
+        self.write(&description, &Beside { length, digest, seen: None })?;
+        layer.name(&self.layer_path(blob, "tar"))?;
+        // Only now: a new name changes the state too.
+        let seen = Some(Identity::of(layer.file())?.seen());
+        self.write(&description, &Beside { length, digest, seen })
     }
 
     /// The digest of a local file that was hashed in this very state before.

@@ -26,6 +26,7 @@ pub(crate) struct Image {
     /// What stands for it: the digest of its manifest, or of its configuration where it has none.
     pub digest: PendingDigest,
     pub notes: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// The files of an image, in a directory or in an archive.
@@ -36,6 +37,9 @@ pub(crate) struct Store {
     /// The files that have been opened: layers that are not compressed are read in place.
     watches: Mutex<Vec<Watch>>,
 }
+
+/// A file, and what watches it if it is one of its own.
+type Watched = (Arc<dyn ReadAt>, Option<Watch>);
 
 enum Place {
     Directory(PathBuf),
@@ -69,17 +73,13 @@ impl Store {
     }
 
     /// The members of an archive, and the file that they lie in.
-    pub(crate) fn archive(
-        label: &str,
-        members: Vec<Member>,
-        watch: Option<Watch>,
-    ) -> Result<Self, ArchiveError> {
+    pub(crate) fn archive(label: &str, members: Vec<Member>, watch: Watch) -> Result<Self, ArchiveError> {
         let mut tree = Tree::new();
         tree.apply(members, Policy::TAR).map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
             ArchiveError::document(label, "the archive", format!("makes no sense: {}", problems.join("; ")))
         })?;
-        let watches = Mutex::new(watch.into_iter().collect());
+        let watches = Mutex::new(vec![watch]);
         Ok(Self { label: label.to_owned(), place: Place::Archive(Box::new(tree)), watches })
     }
 
@@ -89,9 +89,9 @@ impl Store {
             ImageKind::Oci => oci::find(self, options)?,
             ImageKind::Docker => docker::find(self, options)?,
         };
-        let (layers, notes) = layer::read(self, &blobs, options)?;
+        let layer::Layers { layers, notes, warnings } = layer::read(self, &blobs, options)?;
         let digest = PendingDigest::known(digest, std::mem::take(&mut *self.watches()));
-        Ok(Image { layers, digest, notes })
+        Ok(Image { layers, digest, notes, warnings })
     }
 
     fn watches(&self) -> MutexGuard<'_, Vec<Watch>> {
@@ -101,13 +101,18 @@ impl Store {
     /// A file by its path in the image. Links are followed: tools that share blobs make them, and what they
     /// lead to has to have the right digest all the same.
     fn open(&self, path: &str) -> Result<Option<Arc<dyn ReadAt>>, ArchiveError> {
+        Ok(self.open_watched(path)?.map(|(source, _)| source))
+    }
+
+    /// The same, with what watches it if it is a file of its own.
+    fn open_watched(&self, path: &str) -> Result<Option<Watched>, ArchiveError> {
         let refuse = |reason: String| ArchiveError::document(&self.label, &format!("`{path}`"), reason);
         let parsed =
             TreePath::parse(path.as_bytes()).map_err(|error| refuse(format!("is no path: {error}")))?;
         match &self.place {
             Place::Archive(tree) => {
                 let content = tree.file(&parsed).map_err(|error| refuse(format!("is no file: {error}")))?;
-                Ok(content.cloned().map(|content: Content| Arc::new(content) as Arc<dyn ReadAt>))
+                Ok(content.cloned().map(|content: Content| (Arc::new(content) as Arc<dyn ReadAt>, None)))
             }
             Place::Directory(directory) => {
                 let path = directory.join(path);
@@ -123,8 +128,9 @@ impl Store {
                     return Err(refuse("is no regular file".to_owned()));
                 }
                 let file = Arc::new(FileBytes::new(file).map_err(ArchiveError::io(&label, "reading"))?);
-                self.watches().push(Watch::new(&label, Arc::clone(&file))?);
-                Ok(Some(file))
+                let watch = Watch::new(&label, Arc::clone(&file))?;
+                self.watches().push(watch.clone());
+                Ok(Some((file, Some(watch))))
             }
         }
     }

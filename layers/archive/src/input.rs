@@ -128,6 +128,11 @@ impl Watch {
         Ok(Self { label: label.to_owned(), file, identity })
     }
 
+    /// A file whose content is what it was when it had this identity.
+    pub(crate) fn since(label: String, file: Arc<FileBytes>, identity: Identity) -> Self {
+        Self { label, file, identity }
+    }
+
     /// Whether the content is still what it was. A new name or another owner is no change.
     pub(crate) fn check(&self) -> Result<(), ArchiveError> {
         let now = Identity::of(self.file.file()).map_err(ArchiveError::io(&self.label, "reading"))?;

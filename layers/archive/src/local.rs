@@ -1,6 +1,7 @@
 //! Local files as plain bytes: read in place, or decoded once into the cache or an unnamed file.
 
 use std::fs::{File, OpenOptions as FileOptions};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use bake_base::{Digest, FileBytes, ReadAt};
 use rustix::fs::OFlags;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Layer};
 use crate::decode::decode;
 use crate::input::{PendingDigest, Watch};
 use crate::tar::is_tar;
@@ -20,6 +21,8 @@ use crate::{ArchiveError, Compression, OpenOptions, RECOGNISED_BY};
 pub(crate) struct Local {
     pub source: Arc<dyn ReadAt>,
     pub compression: Compression,
+    /// What the user should know of the cache.
+    pub warning: Option<String>,
     origin: Origin,
 }
 
@@ -27,8 +30,8 @@ pub(crate) struct Local {
 enum Origin {
     /// From the file itself, whose digest may be known from before.
     InPlace(Watch, Option<Digest>, Option<Cache>),
-    /// From what the file with this digest decodes to.
-    Decoded(Digest),
+    /// From what the file with this digest decodes to, which lies in another one.
+    Decoded(Digest, Watch),
 }
 
 impl Local {
@@ -37,15 +40,14 @@ impl Local {
         match self.origin {
             Origin::InPlace(watch, Some(digest), _) => PendingDigest::known(digest, vec![watch]),
             Origin::InPlace(watch, None, cache) => PendingDigest::of_file(watch, cache),
-            Origin::Decoded(digest) => PendingDigest::known(digest, Vec::new()),
+            Origin::Decoded(digest, watch) => PendingDigest::known(digest, vec![watch]),
         }
     }
 
     /// What has to stay as it is for as long as the plain bytes are used.
-    pub(crate) fn watch(self) -> Option<Watch> {
+    pub(crate) fn watch(self) -> Watch {
         match self.origin {
-            Origin::InPlace(watch, ..) => Some(watch),
-            Origin::Decoded(_) => None,
+            Origin::InPlace(watch, ..) | Origin::Decoded(_, watch) => watch,
         }
     }
 }
@@ -79,7 +81,8 @@ pub(crate) fn load(label: &str, file: File, options: &OpenOptions) -> Result<Loc
     let recalled =
         cache.as_ref().filter(|_| !options.paranoid).and_then(|cache| cache.recall(&watch.identity));
     if compression == Compression::None {
-        return Ok(Local { source: bytes, compression, origin: Origin::InPlace(watch, recalled, cache) });
+        let origin = Origin::InPlace(watch, recalled, cache);
+        return Ok(Local { source: bytes, compression, warning: None, origin });
     }
     // Hashing costs a fraction of decoding: worth it wherever the layer may be known already.
     let blob = match (recalled, &cache) {
@@ -87,12 +90,13 @@ pub(crate) fn load(label: &str, file: File, options: &OpenOptions) -> Result<Loc
         (None, Some(cache)) if cache.has_layers() => Some(watch.hash(&AtomicBool::new(false))?),
         _ => None,
     };
-    let Plain { source, blob, .. } = plain(label, &*bytes, compression, blob, false, options)?;
+    let Plain { source, blob, watch: decoded, warning, .. } =
+        plain(label, &*bytes, compression, blob, false, options)?;
     watch.check()?;
     if let Some(cache) = &cache {
         cache.remember(&watch.identity, blob);
     }
-    Ok(Local { source, compression, origin: Origin::Decoded(blob) })
+    Ok(Local { source, compression, warning, origin: Origin::Decoded(blob, decoded) })
 }
 
 /// What a compressed blob decodes to.
@@ -102,6 +106,10 @@ pub(crate) struct Plain {
     pub blob: Digest,
     /// ... and that of what it decodes to, if that was wanted.
     pub digest: Option<Digest>,
+    /// What has to stay as it is for as long as the plain bytes are used.
+    pub watch: Watch,
+    /// What the user should know of the cache.
+    pub warning: Option<String>,
 }
 
 /// Decodes a blob, or finds it in the cache. `known` is its digest, if that has been computed or vouched for.
@@ -113,28 +121,52 @@ pub(crate) fn plain(
     wants_digest: bool,
     options: &OpenOptions,
 ) -> Result<Plain, ArchiveError> {
-    let cache = options.cache.as_deref().map(Cache::new);
-    if let (Some(cache), Some(known)) = (&cache, known)
-        && let Some((file, digest)) = cache.layer(&known, options.paranoid)?
-    {
-        let source = FileBytes::new(file).map_err(ArchiveError::io(label, "reading"))?;
-        return Ok(Plain { source: Arc::new(source), blob: known, digest: Some(digest) });
+    let mut warning = None;
+    let mut cache = options.cache.as_deref().map(Cache::new);
+    if let (Some(cache), Some(known)) = (&cache, known) {
+        match cache.layer(&known, options.paranoid) {
+            Ok(Some(Layer { label, file, identity, digest })) => {
+                let source = Arc::new(FileBytes::new(file).map_err(ArchiveError::io(&label, "reading"))?);
+                let watch = Watch::since(label, Arc::clone(&source), identity);
+                return Ok(Plain { source, blob: known, digest: Some(digest), watch, warning });
+            }
+            Ok(None) => {}
+            // What cannot be read at all costs time and nothing else; what is wrong is an error.
+            Err(ArchiveError::Io { source, .. }) => warning = Some(unusable(options, "read", &source)),
+            Err(error) => return Err(error),
+        }
     }
-    let workshop = match &cache {
-        Some(cache) => cache.workshop(),
-        None => Unnamed::new(&options.scratch),
+    let workshop = match cache.as_ref().map(Cache::workshop) {
+        Some(Ok(workshop)) => workshop,
+        failed => {
+            if let Some(Err(error)) = failed {
+                warning = Some(unusable(options, "written", &error));
+                cache = None;
+            }
+            let place = options.scratch.display().to_string();
+            Unnamed::new(&options.scratch).map_err(ArchiveError::io(&place, "making a file in"))?
+        }
     };
-    let place = options.cache.as_deref().unwrap_or(&options.scratch).display().to_string();
-    let workshop = workshop.map_err(ArchiveError::io(&place, "making a file in"))?;
-    // The cache keeps the digest too, for those who believe nothing.
+    // The cache keeps the digest too.
     let wants_digest = wants_digest || cache.is_some();
     let (limits, progress) = (options.limits, options.progress);
     let decoded = decode(label, blob, compression, limits, workshop.file(), wants_digest, progress)?;
-    if let (Some(cache), Some(digest)) = (&cache, decoded.digest) {
-        let kept = cache.keep(&decoded.blob, &workshop, decoded.len, digest);
-        kept.map_err(ArchiveError::io(&place, "keeping a layer in"))?;
+    if let (Some(cache), Some(digest)) = (&cache, decoded.digest)
+        && let Err(error) = cache.keep(&decoded.blob, &workshop, decoded.len, digest)
+    {
+        warning = Some(unusable(options, "written", &error));
     }
     let file = workshop.file().try_clone().map_err(ArchiveError::io(label, "reading"))?;
-    let source = FileBytes::new(file).map_err(ArchiveError::io(label, "reading"))?;
-    Ok(Plain { source: Arc::new(source), blob: decoded.blob, digest: decoded.digest })
+    let source = Arc::new(FileBytes::new(file).map_err(ArchiveError::io(label, "reading"))?);
+    let watch = Watch::new(label, Arc::clone(&source))?;
+    Ok(Plain { source, blob: decoded.blob, digest: decoded.digest, watch, warning })
+}
+
+/// What the user should know of a cache that is of no use.
+fn unusable(options: &OpenOptions, action: &str, error: &io::Error) -> String {
+    let cache = options.cache.as_deref().unwrap_or(&options.scratch).display();
+    format!(
+        "the cache `{cache}` cannot be {action} ({error}): nothing is kept; choose another with --cache, \
+         or none with --no-cache"
+    )
 }

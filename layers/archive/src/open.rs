@@ -72,6 +72,9 @@ pub struct Opened {
     pub inputs: Vec<Input>,
     /// What the input has and an image does not, in words.
     pub notes: Vec<String>,
+    /// What the user should know of this run and machine, in words. It says nothing about the input, so it must
+    /// never become part of an image or its manifest.
+    pub warnings: Vec<String>,
 }
 
 /// Opens a root file system: a tar of any compression, an OCI image layout as directory or archive, a
@@ -95,9 +98,13 @@ pub fn open_rootfs(path: &Path, options: &OpenOptions) -> Result<Opened, Archive
     let Some(kind) = image::recognise(&tar.members) else {
         return Ok(tar_layer(label, local, tar));
     };
+    let warning = local.warning.clone();
     let store = Store::archive(&label, tar.members, local.watch())?;
     let input = if kind == ImageKind::Oci { InputKind::OciArchive } else { InputKind::DockerArchive };
-    image(&store, kind, input, options)
+    let mut opened = image(&store, kind, input, options)?;
+    opened.warnings.extend(warning);
+    opened.warnings.dedup();
+    Ok(opened)
 }
 
 /// Opens an overlay: a tar of any compression, or a directory of a checkout.
@@ -153,8 +160,9 @@ fn read_as_tar(label: &str, local: &Local) -> Result<TarMembers, ArchiveError> {
 
 fn tar_layer(label: String, local: Local, tar: TarMembers) -> Opened {
     let kind = InputKind::Tar(local.compression);
+    let warnings = local.warning.iter().cloned().collect();
     let input = Input { label, kind, digest: local.digest() };
-    Opened { layers: vec![(tar.members, Policy::TAR)], inputs: vec![input], notes: tar.notes }
+    Opened { layers: vec![(tar.members, Policy::TAR)], inputs: vec![input], notes: tar.notes, warnings }
 }
 
 fn image(
@@ -163,16 +171,16 @@ fn image(
     input: InputKind,
     options: &OpenOptions,
 ) -> Result<Opened, ArchiveError> {
-    let Image { layers, digest, notes } = store.read(kind, options)?;
+    let Image { layers, digest, notes, warnings } = store.read(kind, options)?;
     let inputs = vec![Input { label: store.label.clone(), kind: input, digest }];
-    Ok(Opened { layers, inputs, notes })
+    Ok(Opened { layers, inputs, notes, warnings })
 }
 
 fn open_directory(label: String, path: &Path, exact: bool) -> Result<Opened, ArchiveError> {
     let Walked { members, notes, digest } = directory::read(&label, path, exact)?;
     let policy = if exact { Policy::TAR } else { Policy::CHECKOUT };
     let inputs = vec![Input { label, kind: InputKind::Directory, digest }];
-    Ok(Opened { layers: vec![(members, policy)], inputs, notes })
+    Ok(Opened { layers: vec![(members, policy)], inputs, notes, warnings: Vec::new() })
 }
 
 fn unrecognised(label: &str, found: &str) -> ArchiveError {

@@ -468,12 +468,29 @@ fn decoded_layers_are_kept_and_checked() {
     let whole = fs::read(&tar).unwrap();
     let mut other = whole.clone();
     other[0] ^= 1;
+    // Times of files may tick slower than this test runs.
+    let later = || std::thread::sleep(std::time::Duration::from_millis(30));
+    later();
     fs::write(&tar, &other).unwrap();
-    let error = open_rootfs(&top, &paranoid).unwrap_err().to_string();
-    assert!(
-        error.contains("a cached layer") && error.contains("delete it") && error.contains("digest"),
-        "{error}"
-    );
+    for options in [&options, &paranoid] {
+        let error = open_rootfs(&top, options).unwrap_err().to_string();
+        assert!(
+            error.contains("a cached layer") && error.contains("delete it") && error.contains("digest"),
+            "{error}"
+        );
+    }
+    // The same content in another file is hashed once and believed from then on.
+    later();
+    fs::write(&tar, &whole).unwrap();
+    let description = fs::read(tar.with_extension("json")).unwrap();
+    check(open_rootfs(&top, &options).unwrap());
+    assert_ne!(fs::read(tar.with_extension("json")).unwrap(), description);
+    // It has to stay as it is while it is used.
+    let opened = open_rootfs(&top, &options).unwrap();
+    later();
+    fs::write(&tar, &whole).unwrap();
+    let error = opened.inputs.into_iter().next().unwrap().digest.wait().unwrap_err().to_string();
+    assert!(error.contains(".tar` changed while it was read"), "{error}");
     fs::write(&tar, &whole[1..]).unwrap();
     for options in [&options, &paranoid] {
         let error = open_rootfs(&top, options).unwrap_err().to_string();
@@ -483,7 +500,8 @@ fn decoded_layers_are_kept_and_checked() {
     check(open_rootfs(&top, &options).unwrap());
     assert_eq!(kept().len(), 4);
 
-    // Known layers are not read again, unless nothing is believed.
+    // A known layer does not excuse a damaged blob.
+    later();
     for (path, _) in layout().files {
         let path = top.join(path);
         let mut bytes = fs::read(&path).unwrap();
@@ -493,9 +511,31 @@ fn decoded_layers_are_kept_and_checked() {
             fs::write(&path, bytes).unwrap();
         }
     }
-    check(open_rootfs(&top, &options).unwrap());
-    let error = open_rootfs(&top, &paranoid).unwrap_err().to_string();
-    assert!(error.contains("the layer `sha256:") && error.contains("has the digest"), "{error}");
+    for options in [&options, &paranoid] {
+        let error = open_rootfs(&top, options).unwrap_err().to_string();
+        assert!(error.contains("the layer `sha256:") && error.contains("has the digest"), "{error}");
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_done_without() {
+    let (scratch, top) = layout().write();
+    fs::write(scratch.path().join("file"), "").unwrap();
+    let cache = scratch.path().join("file/cache");
+    let options = OpenOptions { cache: Some(cache), ..options(scratch.path()) };
+    let tar = scratch.path().join("it.tar.gz");
+    fs::write(&tar, compress("+gzip", &tar_of(&[("a", "b")]))).unwrap();
+    for path in [&top, &tar] {
+        let opened = open_rootfs(path, &options).unwrap();
+        assert!(opened.notes.is_empty(), "an image must not depend on it: {:?}", opened.notes);
+        let [warning] = &opened.warnings[..] else { panic!("{:?}", opened.warnings) };
+        for part in ["file/cache` cannot be written (", "--no-cache"] {
+            assert!(warning.contains(part), "{warning}");
+        }
+        for input in opened.inputs {
+            input.digest.wait().unwrap();
+        }
+    }
 }
 
 #[test]

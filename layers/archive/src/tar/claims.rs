@@ -56,7 +56,15 @@ impl Claims<'_> {
     fn metadata(&self) -> Result<Metadata, String> {
         let Self { header, global, local, .. } = self;
         let owner = |local: Option<u32>, global: Option<u32>, header: Result<u32, String>| {
-            local.or(global).map_or(header, Ok)
+            match local.or(global).map_or(header, Ok)? {
+                // -1 stands for no change wherever Linux takes an owner (chown(2)).
+                u32::MAX => Err(format!(
+                    "has an owner or group of {}, which Linux takes for none: expected at most {}",
+                    u32::MAX,
+                    u32::MAX - 1
+                )),
+                id => Ok(id),
+            }
         };
         let xattrs = local.xattrs()?;
         let mode = header.mode()?;

@@ -191,15 +191,20 @@ fn numbers_come_in_octal_and_in_base_256() {
 #[test]
 fn owners_beyond_32_bits_are_refused() {
     let mut header = gnu("a", b'0');
+    header.set_uid(u64::from(u32::MAX) - 1);
+    assert_eq!(only(Tar::default().header(header.clone())).metadata.uid, u32::MAX - 1);
     header.set_uid(u64::from(u32::MAX));
-    assert_eq!(only(Tar::default().header(header.clone())).metadata.uid, u32::MAX);
+    let error = Tar::default().header(header.clone()).error();
+    assert!(error.contains("`a` at byte 0 has an owner or group of 4294967295"), "{error}");
     header.set_uid(1 << 32);
     let error = Tar::default().header(header).error();
     assert!(error.contains("`a` at byte 0 has a uid of 4294967296: expected 0 to 2^32 - 1"), "{error}");
     let error = Tar::default().pax(b'x', &[("gid", b"4294967296")]).member("a", b'0', b"").error();
     assert!(error.contains("`gid` of `4294967296`"), "{error}");
-    let big = Tar::default().pax(b'x', &[("gid", b"4294967295")]).member("a", b'0', b"");
-    assert_eq!(only(big).metadata.gid, u32::MAX);
+    let error = Tar::default().pax(b'x', &[("gid", b"4294967295")]).member("a", b'0', b"").error();
+    assert!(error.contains("expected at most 4294967294"), "{error}");
+    let big = Tar::default().pax(b'x', &[("gid", b"4294967294")]).member("a", b'0', b"");
+    assert_eq!(only(big).metadata.gid, u32::MAX - 1);
 }
 
 #[test]
