@@ -60,7 +60,7 @@ fn what_only_the_image_shows_to_be_wrong_is_a_failure() {
         (&["--name", "../evil"], &["`../evil`", "expected"]),
         (&["--name", "a/b"], &["`a/b`"]),
         (&["--role", "master"], &["--product"]),
-        (&["--kernel-arg", "a\u{7}b"], &["printable"]),
+        (&["--kernel-arg", "a\u{7}b"], &["white space"]),
     ] {
         let said = ground.refused(&[&["--rootfs", "rootfs.tar"], arguments].concat());
         for text in expected {

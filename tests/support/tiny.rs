@@ -35,6 +35,9 @@ fn with_initrd(without: &str, initrd: &[u8]) -> Tar {
     }
     tar = tar.file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\n").file("etc/group", b"root:x:0:\n");
     tar = tar.file("etc/shadow", b"root:*:19000::::::\n").file("etc/motd", b"a tiny root file system\n");
+    for grower in ["usr/bin/systemd-repart", "usr/lib/systemd/systemd-growfs"] {
+        tar = tar.file(grower, b"");
+    }
     tar = tar.member(Header::new("usr/program", b'0', 3).mode(0o4755), b"run");
     let mut part = |name, path: &str, bytes: &[u8]| {
         if name != without {

@@ -263,13 +263,14 @@ fn loader(arg: LoaderArg) -> Loader {
 }
 
 fn size(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<u64>, Failure> {
+    let origin = if args.size.is_some() { "--size" } else { "size" };
     let asked = args.size.as_ref().map(|size| size.parse::<Size>()).transpose();
     let asked = asked.map_err(|reason| Failure::usage(format!("--size: {reason}")))?.or(entry.size);
     match asked {
         Some(Size(bytes)) if bytes == 0 || !bytes.is_multiple_of(bake_disk::GIB) => {
-            Err(Failure::usage(format!("a size of {bytes} bytes is no whole number of GiB")))
+            Err(Failure::usage(format!("{origin}: {bytes} bytes are no whole number of GiB")))
         }
-        Some(Size(bytes)) if bytes > LARGEST => Err(Failure::usage("a disk has at most 8T")),
+        Some(Size(bytes)) if bytes > LARGEST => Err(Failure::usage(format!("{origin}: a disk has at most 8T"))),
         asked => Ok(asked.map(|size| size.0)),
     }
 }
