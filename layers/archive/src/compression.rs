@@ -4,11 +4,14 @@
 //! that stops early or goes on with something else is an error. Compression decides nothing about an image;
 //! it only has to give back the same bytes or fail.
 
+mod streams;
+
 use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use crate::ArchiveError;
 use crate::lz4::Lz4Decoder;
+use streams::Streams;
 
 /// Bytes that [`Compression::recognise`] wants to see.
 pub const RECOGNISED_BY: usize = 1024;
@@ -65,20 +68,10 @@ impl Compression {
     ) -> io::Result<Box<dyn Read + Send + 'a>> {
         let decoder: Box<dyn Read + Send + 'a> = match self {
             Self::None => Box::new(input),
-            Self::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
+            Self::Gzip => Box::new(Streams::gzip(input)),
             Self::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
-            Self::Xz => {
-                let flags = xz2::stream::CONCATENATED;
-                let stream = xz2::stream::Stream::new_stream_decoder(limits.memory, flags)?;
-                Box::new(xz2::bufread::XzDecoder::new_stream(input, stream))
-            }
-            Self::Lzma => {
-                let stream = xz2::stream::Stream::new_lzma_decoder(limits.memory)?;
-                Box::new(OneLzma {
-                    decoder: xz2::bufread::XzDecoder::new_stream(input, stream),
-                    ended: false,
-                })
-            }
+            Self::Xz => Box::new(Streams::xz(input, limits.memory)?),
+            Self::Lzma => Box::new(Streams::lzma(input, limits.memory)?),
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
                 decoder.window_log_max(limits.window_log())?;
@@ -190,28 +183,6 @@ impl<R: Read> Read for Limited<R> {
         match self.left.checked_sub(n as u64) {
             Some(left) => self.left = left,
             None => return Err(io::Error::other(LimitReached)),
-        }
-        Ok(n)
-    }
-}
-
-/// An .lzma stream ends by itself; what follows it is not looked at by its decoder.
-struct OneLzma<R> {
-    decoder: xz2::bufread::XzDecoder<R>,
-    ended: bool,
-}
-
-impl<R: BufRead> Read for OneLzma<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.ended || buffer.is_empty() {
-            return Ok(0);
-        }
-        let n = self.decoder.read(buffer)?;
-        if n == 0 {
-            self.ended = true;
-            if !self.decoder.get_mut().fill_buf()?.is_empty() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "something follows the stream"));
-            }
         }
         Ok(n)
     }

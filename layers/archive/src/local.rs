@@ -38,9 +38,10 @@ impl Local {
     /// The digest of the file as it lies there: computed while the file is used, if need be.
     pub(crate) fn digest(self) -> PendingDigest {
         match self.origin {
-            Origin::InPlace(watch, Some(digest), _) => PendingDigest::known(digest, vec![watch]),
             Origin::InPlace(watch, None, cache) => PendingDigest::of_file(watch, cache),
-            Origin::Decoded(digest, watch) => PendingDigest::known(digest, vec![watch]),
+            Origin::InPlace(watch, Some(digest), _) | Origin::Decoded(digest, watch) => {
+                PendingDigest::known(digest, vec![watch])
+            }
         }
     }
 

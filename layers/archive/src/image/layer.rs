@@ -33,6 +33,9 @@ pub(super) struct Layers {
     pub warnings: Vec<String>,
 }
 
+/// Members, notes, and what the user should know of the cache.
+type OneLayer = (Vec<Member>, Vec<String>, Option<String>);
+
 /// The plain tar of a layer, and what the user should know of the cache.
 type Decoded = (Arc<dyn ReadAt>, Option<String>);
 
@@ -57,11 +60,7 @@ pub(super) fn read(
     Ok(Layers { layers, notes, warnings })
 }
 
-fn one(
-    store: &Store,
-    blob: &LayerBlob,
-    options: &OpenOptions,
-) -> Result<(Vec<Member>, Vec<String>, Option<String>), ArchiveError> {
+fn one(store: &Store, blob: &LayerBlob, options: &OpenOptions) -> Result<OneLayer, ArchiveError> {
     let (source, warning) = decoded(store, blob, options)?;
     let label = format!("{}: {}", store.label, blob.what.replace('`', ""));
     let tar = read_tar(&label, &source)?;
