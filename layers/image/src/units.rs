@@ -1,9 +1,12 @@
 //! Enabling, disabling and masking systemd units as data: the links that `systemctl --root` would make.
 
-use bake_tree::{Follow, Metadata, Node, Tree, TreePath};
+mod install;
+
+use bake_tree::{Directory, Follow, Metadata, Node, Tree, TreePath};
 use serde::Deserialize;
 
 use crate::Error;
+use install::{Install, Name};
 
 /// Where the host's own units and links lie.
 const ETC: &str = "etc/systemd/system";
@@ -12,6 +15,8 @@ const LOAD_PATH: [&str; 4] =
     [ETC, "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"];
 /// The largest unit file that is read, in bytes.
 const LIMIT: u64 = 1 << 20;
+/// What hides a unit.
+const NOWHERE: &[u8] = b"/dev/null";
 
 /// What is to happen to units, by name.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -25,128 +30,231 @@ pub struct Units {
     pub mask: Vec<String>,
 }
 
+/// A unit of the tree.
+struct Unit {
+    /// Its own name, even if it was asked for by an alias.
+    name: String,
+    /// Its file (for an instance, its template's), without the leading slash.
+    file: String,
+    text: String,
+    masked: bool,
+}
+
 /// Makes and removes the links of `units`.
 ///
 /// # Errors
-/// When a unit does not exist, or cannot be enabled because it has no `[Install]` section.
+/// When a unit does not exist, when it cannot be enabled because it has no `[Install]` section, or when it
+/// cannot be disabled because links of its vendor start it.
 pub fn apply(tree: &mut Tree, units: &Units) -> Result<(), Error> {
-    for name in &units.disable {
-        find(tree, name)?;
-        disable(tree, name)?;
+    let real = |names: &[String], key| -> Result<Vec<String>, Error> {
+        let real = names.iter().map(|name| find(tree, name).map(|unit| unit.name));
+        real.collect::<Result<_, _>>().map_err(|error| within(key, error))
+    };
+    let (enabled, disabled) = (real(&units.enable, "enable")?, real(&units.disable, "disable")?);
+    let masked = real(&units.mask, "mask")?;
+    if let Some(name) = enabled.iter().find(|name| masked.contains(name) || disabled.contains(name)) {
+        let message = format!("unit `{name}` is to be enabled and masked or disabled: choose one");
+        return Err(within("enable", Error::Units(message)));
     }
-    for name in &units.mask {
-        put_link(tree, &format!("{ETC}/{name}"), b"/dev/null")?;
+    if let Some((alias, name)) = units.mask.iter().zip(&masked).find(|(given, real)| given != real) {
+        let message = format!("`{alias}` is another name of unit `{name}`: mask `{name}`");
+        return Err(within("mask", Error::Units(message)));
     }
-    for name in &units.enable {
-        if units.mask.contains(name) || units.disable.contains(name) {
-            return Err(Error::Units(format!(
-                "unit `{name}` is to be enabled and masked or disabled: choose one"
-            )));
+    for name in &disabled {
+        disable(tree, name, masked.contains(name)).map_err(|error| within("disable", error))?;
+    }
+    for name in masked {
+        let at = path(&format!("{ETC}/{name}"))?;
+        if !find(tree, &name)?.masked {
+            tree.put(&at, Metadata::root(0o777), Node::Symlink(NOWHERE.into()))?;
         }
-        enable(tree, name, &mut Vec::new())?;
+    }
+    for name in &enabled {
+        enable(tree, name, &mut Vec::new()).map_err(|error| within("enable", error))?;
     }
     Ok(())
 }
 
+/// Says which key of the table an error is about.
+fn within(key: &str, error: Error) -> Error {
+    match error {
+        Error::Units(message) => Error::Units(format!("units.{key}: {message}")),
+        other => other,
+    }
+}
+
 /// Enables one unit and what its `Also=` names.
 pub(crate) fn enable(tree: &mut Tree, name: &str, done: &mut Vec<String>) -> Result<(), Error> {
-    if done.iter().any(|other| other == name) {
+    let Unit { name, file, text, masked } = find(tree, name)?;
+    if done.contains(&name) {
         return Ok(());
     }
-    done.push(name.to_owned());
-    let (file, text) = find(tree, name)?;
+    done.push(name.clone());
     let install = Install::parse(&text);
-    if install.is_empty() {
-        let message = format!(
-            "unit `{name}` cannot be enabled: `/{file}` has no [Install] section that names a target"
-        );
-        return Err(Error::Units(message));
+    if masked || install.is_empty() {
+        let why = if masked { "masks it" } else { "has no [Install] section that names a target" };
+        return Err(Error::Units(format!("unit `{name}` cannot be enabled: `/{file}` {why}")));
     }
-    let instance = match (instance_of(name), &install.default_instance) {
-        (Some(""), Some(default)) => Some(default.clone()),
+    let parsed = Name::parse(&name)?;
+    let full = match (parsed.instance, &install.default_instance) {
+        (Some(""), Some(default)) => parsed.with_instance(default),
         (Some(""), None) => {
             return Err(Error::Units(format!("unit `{name}` is a template: name an instance of it")));
         }
-        (instance, _) => instance.map(str::to_owned),
+        _ => name.clone(),
     };
-    let full = match (name.split_once('@'), &instance) {
-        (Some((stem, rest)), Some(instance)) => {
-            let suffix = rest.rsplit_once('.').map_or("", |(_, suffix)| suffix);
-            format!("{stem}@{instance}.{suffix}")
-        }
-        _ => name.to_owned(),
-    };
-    let target: Box<[u8]> = format!("/{file}").into_bytes().into();
-    let expand = |text: &str| {
-        let stem = full.split(['@', '.']).next().unwrap_or_default();
-        text.replace("%i", instance.as_deref().unwrap_or_default()).replace("%p", stem).replace("%n", &full)
-    };
-    for (wanted, directory) in [(&install.wanted_by, "wants"), (&install.required_by, "requires")] {
-        for by in wanted {
-            put_link(tree, &format!("{ETC}/{}.{directory}/{full}", expand(by)), &target)?;
+    let parsed = Name::parse(&full)?;
+    for (by, directory) in
+        [(&install.wanted_by, "wants"), (&install.required_by, "requires"), (&install.upheld_by, "upholds")]
+    {
+        for by in by {
+            put_link(tree, &format!("{ETC}/{}.{directory}/{full}", parsed.expand(by)?), &file)?;
         }
     }
     for alias in &install.alias {
-        put_link(tree, &format!("{ETC}/{}", expand(alias)), &target)?;
+        let alias = parsed.expand(alias)?;
+        // A name is no alias of itself.
+        if alias != full && !file.ends_with(&format!("/{alias}")) {
+            put_link(tree, &format!("{ETC}/{alias}"), &file)?;
+        }
     }
     // What is also to be enabled may itself have nothing to install; that is no error (systemd.unit(5)).
     for also in &install.also {
-        let also = expand(also);
-        if find(tree, &also).is_ok_and(|(_, text)| !Install::parse(&text).is_empty()) {
+        let also = parsed.expand(also)?;
+        let unit = find(tree, &also);
+        if unit.is_ok_and(|unit| !unit.masked && !Install::parse(&unit.text).is_empty()) {
             enable(tree, &also, done)?;
         }
     }
     Ok(())
 }
 
-/// Makes a link; one that is there already stays as it is.
-fn put_link(tree: &mut Tree, at: &str, target: &[u8]) -> Result<(), Error> {
-    let at = path(at)?;
-    let there = tree.lookup(&at, Follow::Parents).map(|id| &tree.inode(id).node);
-    if !matches!(there, Some(Node::Symlink(same)) if **same == *target) {
-        tree.put(&at, Metadata::root(0o777), Node::Symlink(target.into()))?;
+/// Makes a link to a unit's file; one that leads there already stays as it is.
+fn put_link(tree: &mut Tree, at: &str, file: &str) -> Result<(), Error> {
+    let (at, unit) = (path(at)?, path(file)?);
+    let leads_to = tree.lookup(&at, Follow::Last);
+    if let Some(id) = tree.lookup(&at, Follow::Parents) {
+        let there = match &tree.inode(id).node {
+            Node::Symlink(target) if **target == *NOWHERE => "masked".to_owned(),
+            Node::Symlink(_) if leads_to.is_none() => String::new(),
+            Node::Symlink(_) if leads_to == tree.lookup(&unit, Follow::Last) => return Ok(()),
+            Node::Symlink(target) if base(target) == base(file.as_bytes()) => String::new(),
+            Node::Symlink(target) => format!("a link to `{}`", target.escape_ascii()),
+            other => other.describe().to_owned(),
+        };
+        if !there.is_empty() {
+            return Err(Error::Units(format!(
+                "`{at}` is to link to `/{file}`, but is {there}: disable that unit, or take it out of the \
+                 root file system"
+            )));
+        }
     }
+    tree.put(&at, Metadata::root(0o777), Node::Symlink(format!("/{file}").into_bytes().into()))?;
     Ok(())
 }
 
-/// Removes every link in `/etc` that would start the unit.
-fn disable(tree: &mut Tree, name: &str) -> Result<(), Error> {
-    let etc = path(ETC)?;
-    let Some(id) = tree.lookup(&etc, Follow::Last) else { return Ok(()) };
-    let mut links = Vec::new();
-    for (entry, id) in tree.inode(id).as_directory().iter().flat_map(|directory| directory.iter()) {
-        match &tree.inode(id).node {
-            Node::Directory(wants)
-                if (entry.ends_with(b".wants") || entry.ends_with(b".requires"))
-                    && wants.get(name.as_bytes()).is_some() =>
-            {
-                links.push(etc.join(entry).join(name.as_bytes()));
-            }
-            // An alias is a link to the unit under another name.
-            Node::Symlink(target) if target.rsplit(|byte| *byte == b'/').next() == Some(name.as_bytes()) => {
-                links.push(etc.join(entry));
-            }
-            _ => {}
+/// Removes every link in `/etc` that would start the unit; a template stands for all of its instances.
+fn disable(tree: &mut Tree, name: &str, masked: bool) -> Result<(), Error> {
+    let unit = Name::parse(name)?;
+    for directory in &LOAD_PATH[1..] {
+        if let Some(link) = starters(tree, &path(directory)?, unit).first().filter(|_| !masked) {
+            return Err(Error::Units(format!(
+                "unit `{name}` cannot be disabled: its vendor's link `{link}` starts it: mask it"
+            )));
         }
     }
+    let etc = path(ETC)?;
+    let mut links = starters(tree, &etc, unit);
+    // An alias is a link to the unit under another name.
+    links.extend(entries(tree, &etc).filter_map(|(at, node)| match node {
+        Node::Symlink(target) if unit.covers(&base(target)) => Some(at),
+        _ => None,
+    }));
     for link in links {
         tree.remove(&link);
     }
     Ok(())
 }
 
-/// The file of a unit (for an instance, its template's), without the leading slash, and its text.
-fn find(tree: &Tree, name: &str) -> Result<(String, String), Error> {
-    let template = match (name.split_once('@'), name.rsplit_once('.')) {
-        (Some((stem, _)), Some((_, suffix))) => Some(format!("{stem}@.{suffix}")),
-        _ => None,
+/// What in the `.wants` directories (and so on) of a unit directory starts the unit.
+fn starters(tree: &Tree, directory: &TreePath, unit: Name<'_>) -> Vec<TreePath> {
+    let is_list = |at: &TreePath| {
+        [".wants", ".requires", ".upholds"].iter().any(|end| at.as_bytes().ends_with(end.as_bytes()))
     };
-    for name in std::iter::once(name).chain(template.as_deref()) {
-        for directory in LOAD_PATH {
-            let file = format!("{directory}/{name}");
-            if let Some(bytes) = tree.read(&path(&file)?, LIMIT)? {
-                return Ok((file, String::from_utf8_lossy(&bytes).into_owned()));
+    let lists = entries(tree, directory).map(|(at, _)| at).filter(is_list);
+    let links = lists.flat_map(|list| entries(tree, &list).collect::<Vec<_>>());
+    let starts = |at: &TreePath, node: &Node| {
+        unit.covers(&base(at.as_bytes()))
+            || matches!(node, Node::Symlink(target) if unit.covers(&base(target)))
+    };
+    links.filter(|(at, node)| starts(at, node)).map(|(at, _)| at).collect()
+}
+
+/// What is in a directory; nothing when it is none.
+fn entries<'a>(tree: &'a Tree, at: &TreePath) -> impl Iterator<Item = (TreePath, &'a Node)> {
+    let directory = tree.lookup(at, Follow::Last).and_then(|id| tree.inode(id).as_directory());
+    let entries = directory.into_iter().flat_map(Directory::iter);
+    entries.map(move |(name, id)| (at.join(name), &tree.inode(id).node))
+}
+
+/// The unit that `name` means, through aliases as systemd follows them: by name.
+fn find(tree: &Tree, name: &str) -> Result<Unit, Error> {
+    const MAX_ALIASES: usize = 8;
+    let mut names = vec![name.to_owned()];
+    while names.len() <= MAX_ALIASES {
+        match look_up(tree, &names[names.len() - 1])? {
+            Found::Unit(unit) => return Ok(unit),
+            Found::Alias(of) => names.push(of),
+        }
+    }
+    Err(Error::Units(format!("unit `{name}` is an alias of an alias without end: {}", names.join(", "))))
+}
+
+/// What a name leads to.
+enum Found {
+    Unit(Unit),
+    Alias(String),
+}
+
+fn look_up(tree: &Tree, name: &str) -> Result<Found, Error> {
+    let parsed = Name::parse(name)?;
+    let template = parsed.template();
+    let candidates = std::iter::once(name).chain(template.as_deref());
+    for (candidate, directory) in candidates.flat_map(|name| LOAD_PATH.map(|directory| (name, directory))) {
+        let file = format!("{directory}/{candidate}");
+        let at = path(&file)?;
+        let Some(id) = tree.lookup(&at, Follow::Parents) else { continue };
+        let name = name.to_owned();
+        if let Node::Symlink(target) = &tree.inode(id).node {
+            if **target == *NOWHERE {
+                return Ok(Found::Unit(Unit { name, file, text: String::new(), masked: true }));
             }
+            let Some(real) = tree.lookup(&at, Follow::Last) else {
+                return Err(Error::Units(format!(
+                    "unit `{name}` does not exist in the image: `/{file}` links to `{}`, which is not there",
+                    target.escape_ascii()
+                )));
+            };
+            // A link to a file outside of the load path is the unit itself.
+            let other = base(target);
+            let is_unit = |directory: &str| {
+                let at = path(&format!("{directory}/{other}"));
+                at.is_ok_and(|at| tree.lookup(&at, Follow::Last) == Some(real))
+            };
+            if other != candidate && LOAD_PATH.iter().any(|directory| is_unit(directory)) {
+                let of = Name::parse(&other)?;
+                let instance = parsed.instance.filter(|_| of.instance == Some(""));
+                let alias = instance.map(|instance| of.with_instance(instance));
+                let alias = alias.unwrap_or_else(|| other.clone());
+                // An instance that links to its template is itself.
+                if alias != name {
+                    return Ok(Found::Alias(alias));
+                }
+            }
+        }
+        if let Some(bytes) = tree.read(&at, LIMIT)? {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            return Ok(Found::Unit(Unit { name, file, text, masked: false }));
         }
     }
     Err(Error::Units(format!(
@@ -154,136 +262,15 @@ fn find(tree: &Tree, name: &str) -> Result<(String, String), Error> {
     )))
 }
 
-/// The instance in `name@instance.suffix`.
-fn instance_of(name: &str) -> Option<&str> {
-    let (_, rest) = name.split_once('@')?;
-    rest.rsplit_once('.').map(|(instance, _)| instance)
+/// The last component of a path.
+fn base(path: &[u8]) -> String {
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    String::from_utf8_lossy(name).into_owned()
 }
 
 fn path(text: &str) -> Result<TreePath, Error> {
     TreePath::from_root(text.as_bytes()).map_err(Error::Path)
 }
 
-/// The `[Install]` section of a unit.
-#[derive(Debug, Default)]
-struct Install {
-    wanted_by: Vec<String>,
-    required_by: Vec<String>,
-    alias: Vec<String>,
-    also: Vec<String>,
-    default_instance: Option<String>,
-}
-
-impl Install {
-    fn parse(text: &str) -> Self {
-        let mut install = Self::default();
-        let mut inside = false;
-        let joined = text.replace("\\\n", " ");
-        for line in joined.lines().map(str::trim) {
-            if line.starts_with('[') {
-                inside = line == "[Install]";
-                continue;
-            }
-            let Some((key, value)) = line.split_once('=').filter(|_| inside) else { continue };
-            let mut words = value.split_whitespace().map(str::to_owned);
-            match key.trim() {
-                "WantedBy" => install.wanted_by.extend(words),
-                "RequiredBy" => install.required_by.extend(words),
-                "Alias" => install.alias.extend(words),
-                "Also" => install.also.extend(words),
-                "DefaultInstance" => install.default_instance = words.next_back(),
-                _ => {}
-            }
-        }
-        install
-    }
-
-    fn is_empty(&self) -> bool {
-        self.wanted_by.is_empty()
-            && self.required_by.is_empty()
-            && self.alias.is_empty()
-            && self.also.is_empty()
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use bake_tree::Content;
-
-    use super::*;
-
-    fn tree(units: &[(&str, &str)]) -> Tree {
-        let mut tree = Tree::new();
-        for (name, text) in units {
-            tree.write(&path(name).unwrap(), Metadata::root(0o644), Content::bytes(text.as_bytes())).unwrap();
-        }
-        tree
-    }
-
-    fn links(tree: &Tree) -> Vec<String> {
-        let links = tree.walk().filter_map(|(path, id)| match &tree.inode(id).node {
-            Node::Symlink(target) => Some(format!("{path} -> {}", target.escape_ascii())),
-            _ => None,
-        });
-        links.map(|link| link.replace("/etc/systemd/system/", "")).collect()
-    }
-
-    fn units(enable: &[&str], disable: &[&str], mask: &[&str]) -> Units {
-        let [enable, disable, mask] =
-            [enable, disable, mask].map(|names| names.iter().map(ToString::to_string).collect());
-        Units { enable, disable, mask }
-    }
-
-    #[test]
-    fn enabling_follows_the_install_section() {
-        let mut tree = tree(&[
-            (
-                "usr/lib/systemd/system/a.service",
-                "[Install]\nWantedBy=m.target \\\n n.target\nAlias=z.service\nAlso=b.socket\n",
-            ),
-            ("usr/lib/systemd/system/b.socket", "[Unit]\nWantedBy=no\n[Install]\nRequiredBy=s.target\n"),
-            ("usr/lib/systemd/system/g@.service", "[Install]\nWantedBy=%i.target\nDefaultInstance=tty1\n"),
-        ]);
-        apply(&mut tree, &units(&["a.service", "g@.service", "g@x.service"], &[], &[])).unwrap();
-        assert_eq!(
-            links(&tree),
-            [
-                "m.target.wants/a.service -> /usr/lib/systemd/system/a.service",
-                "n.target.wants/a.service -> /usr/lib/systemd/system/a.service",
-                "s.target.requires/b.socket -> /usr/lib/systemd/system/b.socket",
-                "tty1.target.wants/g@tty1.service -> /usr/lib/systemd/system/g@.service",
-                "x.target.wants/g@x.service -> /usr/lib/systemd/system/g@.service",
-                "z.service -> /usr/lib/systemd/system/a.service",
-            ]
-        );
-        apply(&mut tree, &units(&[], &["a.service", "b.socket", "g@tty1.service", "g@x.service"], &[]))
-            .unwrap();
-        assert_eq!(links(&tree), Vec::<String>::new());
-    }
-
-    #[test]
-    fn masking_hides_a_unit_for_good() {
-        let mut tree = tree(&[]);
-        apply(&mut tree, &units(&[], &[], &["tmp.mount"])).unwrap();
-        assert_eq!(links(&tree), ["tmp.mount -> /dev/null"]);
-    }
-
-    #[test]
-    fn what_cannot_be_enabled_is_said() {
-        for (units, reason) in [
-            (units(&["none.service"], &[], &[]), "does not exist"),
-            (units(&["static.service"], &[], &[]), "no [Install] section"),
-            (units(&["a@.service"], &[], &[]), "name an instance"),
-            (units(&["ok.service"], &[], &["ok.service"]), "choose one"),
-            (units(&[], &["none.service"], &[]), "does not exist"),
-        ] {
-            let mut tree = tree(&[
-                ("lib/systemd/system/static.service", "[Service]\nExecStart=/bin/true\n"),
-                ("lib/systemd/system/a@.service", "[Install]\nWantedBy=x.target\n"),
-                ("lib/systemd/system/ok.service", "[Install]\nWantedBy=x.target\n"),
-            ]);
-            let message = apply(&mut tree, &units).unwrap_err().to_string();
-            assert!(message.contains(reason), "{message}");
-        }
-    }
-}
+mod tests;
