@@ -12,6 +12,9 @@ const LIMIT: u64 = 16 << 20;
 /// (`SYS_UID_MIN` and `SYS_UID_MAX` of login.defs).
 const SYSTEM_IDS: std::ops::RangeInclusive<u32> = 101..=999;
 
+/// The id that stands for none (chown(2)).
+pub const INVALID_ID: u32 = u32::MAX;
+
 /// The account files of a tree.
 #[derive(Debug)]
 pub struct Accounts {
@@ -40,6 +43,32 @@ pub struct NewUser<'a> {
     pub shell: &'a str,
     /// Hash of the password (crypt(5)); locked when there is none.
     pub password_hash: Option<&'a str>,
+}
+
+impl NewUser<'_> {
+    /// Refuses what would not stay inside of its field, or would be no path or hash.
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |key, what| Err(Error::Account(format!("user `{}`: `{key}` {what}", self.name)));
+        let texts = [("comment", self.comment), ("home", self.home), ("shell", self.shell)];
+        let hash = self.password_hash.map(|hash| ("password-hash", hash));
+        for (key, text) in texts.into_iter().chain(hash) {
+            if text.contains(|c: char| c == ':' || c.is_control()) {
+                return wrong(key, "holds a colon, a line break or another control character: leave it out");
+            }
+        }
+        for (key, text) in &texts[1..] {
+            if !text.starts_with('/') {
+                return wrong(key, "is no absolute path: begin it with `/`");
+            }
+        }
+        match self.password_hash {
+            Some("") => wrong("password-hash", "is empty: leave it out to lock the password"),
+            Some(hash) if !hash.chars().all(|c| c.is_ascii_graphic()) => {
+                wrong("password-hash", "holds white space or more than ASCII: expected a hash of crypt(5)")
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// One colon-separated file.
@@ -86,6 +115,23 @@ impl Accounts {
         self.passwd.line(name)?.get(5).map(String::as_str)
     }
 
+    /// Refuses another home or shell than an existing user has; a new one may have any.
+    ///
+    /// # Errors
+    /// When one that is given differs.
+    pub fn check_places(&self, name: &str, home: Option<&str>, shell: Option<&str>) -> Result<(), Error> {
+        let Some(line) = self.passwd.line(name) else { return Ok(()) };
+        for (key, given, field) in [("home", home, 5), ("shell", shell, 6)] {
+            let there = line.get(field).map_or("", String::as_str);
+            if let Some(given) = given.filter(|given| *given != there) {
+                return Err(Error::Account(format!(
+                    "user `{name}` has {key} `{there}` in the root file system, not `{given}`: leave `{key}` out"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// The group's id.
     pub fn group(&self, name: &str) -> Option<u32> {
         self.group.line(name)?.get(2)?.parse().ok()
@@ -120,8 +166,13 @@ impl Accounts {
     pub fn add_user(&mut self, new: &NewUser<'_>) -> Result<(u32, u32), Error> {
         let name = new.name;
         check_name(name)?;
+        new.check()?;
         let user = match self.user(name) {
             Some(existing) => self.check_existing(new, existing)?,
+            None if self.passwd.line(name).is_some() => {
+                let message = format!("user `{name}` has a line in /etc/passwd that cannot be read");
+                return Err(Error::Account(message));
+            }
             None => self.make_user(new)?,
         };
         if let Some(hash) = new.password_hash {
@@ -204,9 +255,6 @@ impl Accounts {
             }
         };
         let [comment, home, shell] = [new.comment, new.home, new.shell].map(str::to_owned);
-        if [&comment, &home, &shell].iter().any(|field| field.contains([':', '\n'])) {
-            return Err(Error::Account(format!("user `{name}` has a colon or a line break in a field")));
-        }
         self.passwd.push(vec![
             name.into(),
             "x".into(),
@@ -225,6 +273,11 @@ impl Accounts {
 
     fn choose(&self, name: &str, id: Option<u32>, taken: impl Fn(&Self, u32) -> bool) -> Result<u32, Error> {
         match id {
+            Some(INVALID_ID) => {
+                let message =
+                    format!("`{name}` is to have id {INVALID_ID}, which means no id: choose another");
+                Err(Error::Account(message))
+            }
             Some(id) if taken(self, id) => {
                 Err(Error::Account(format!("`{name}` is to have id {id}, which is taken")))
             }
@@ -284,79 +337,4 @@ impl File {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn path(text: &str) -> TreePath {
-        TreePath::from_root(text.as_bytes()).unwrap()
-    }
-
-    fn tree() -> Tree {
-        let mut tree = Tree::new();
-        for (name, text) in [
-            ("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nold:x:999:50::/:/bin/sh\n"),
-            ("etc/shadow", "root:*:1::::::\nold:*:1::::::\n"),
-            ("etc/group", "root:x:0:\nstaff:x:50:\ndocker:x:998:old\n"),
-            ("etc/gshadow", "root:*::\nstaff:*::\ndocker:!::old\n"),
-        ] {
-            tree.write(&path(name), Metadata::root(0o644), Content::bytes(text.as_bytes())).unwrap();
-        }
-        tree
-    }
-
-    fn user(name: &str) -> NewUser<'_> {
-        let (comment, home, shell) = ("DCOS System User", "/opt/mesosphere", "/sbin/nologin");
-        NewUser { name, uid: None, group: None, comment, home, shell, password_hash: None }
-    }
-
-    fn last_line(tree: &Tree, name: &str) -> String {
-        let text = String::from_utf8(tree.read(&path(name), 9999).unwrap().unwrap()).unwrap();
-        text.lines().last().unwrap().to_owned()
-    }
-
-    #[test]
-    fn a_system_user_takes_the_highest_id_that_is_free_for_user_and_group() {
-        let mut tree = tree();
-        let mut accounts = Accounts::read(&tree, Epoch::from_seconds(86_400 * 20_000)).unwrap();
-        assert_eq!(accounts.add_user(&user("dcos_a")).unwrap(), (997, 997));
-        assert_eq!(accounts.add_user(&user("dcos_a")).unwrap(), (997, 997), "a second time changes nothing");
-        accounts.add_member("docker", "dcos_a").unwrap();
-        accounts.write(&mut tree).unwrap();
-        assert_eq!(
-            last_line(&tree, "etc/passwd"),
-            "dcos_a:x:997:997:DCOS System User:/opt/mesosphere:/sbin/nologin"
-        );
-        assert_eq!(last_line(&tree, "etc/shadow"), "dcos_a:!:20000::::::");
-        assert_eq!(last_line(&tree, "etc/group"), "dcos_a:x:997:");
-        assert_eq!(last_line(&tree, "etc/gshadow"), "dcos_a:!::");
-        let group = String::from_utf8(tree.read(&path("etc/group"), 999).unwrap().unwrap()).unwrap();
-        assert!(group.contains("docker:x:998:old,dcos_a\n"));
-    }
-
-    #[test]
-    fn what_contradicts_the_root_file_system_is_refused() {
-        let tree = tree();
-        let mut accounts = Accounts::read(&tree, Epoch::from_seconds(0)).unwrap();
-        for (new, reason) in [
-            (NewUser { uid: Some(5), ..user("old") }, "has id 999"),
-            (NewUser { uid: Some(999), ..user("new") }, "taken"),
-            (NewUser { group: Some("none"), ..user("new") }, "does not exist"),
-            (NewUser { group: Some("root"), ..user("old") }, "not in group"),
-            (NewUser { home: "a:b", ..user("new") }, "colon"),
-            (user("Bad:name"), "no user or group name"),
-        ] {
-            let message = accounts.add_user(&new).unwrap_err().to_string();
-            assert!(message.contains(reason), "{message}");
-        }
-        accounts.add_user(&NewUser { group: Some("docker"), ..user("old") }).unwrap();
-    }
-
-    #[test]
-    fn a_password_is_set_and_dated_by_the_epoch() {
-        let mut tree = tree();
-        let mut accounts = Accounts::read(&tree, Epoch::from_seconds(86_400)).unwrap();
-        accounts.add_user(&NewUser { password_hash: Some("$y$x"), ..user("old") }).unwrap();
-        accounts.write(&mut tree).unwrap();
-        assert_eq!(last_line(&tree, "etc/shadow"), "old:$y$x:1::::::");
-    }
-}
+mod tests;

@@ -1,5 +1,7 @@
 //! Host policy as data: units, kernel arguments, users, files and mounts of `bake.toml`.
 
+mod fstab;
+
 use std::collections::BTreeMap;
 
 use bake_base::Epoch;
@@ -7,9 +9,21 @@ use bake_tree::{Content, Follow, Metadata, Node, Tree, TreePath};
 use serde::Deserialize;
 
 use crate::Error;
-use crate::accounts::{Accounts, NewUser};
+use crate::accounts::{Accounts, INVALID_ID, NewUser};
 use crate::units;
 pub use crate::units::Units;
+pub use fstab::write_fstab;
+
+/// Paths that are made of other tables, and what to use instead of `[files]`.
+const NOT_FILES: [(&str, &str); 7] = [
+    ("etc/passwd", "[users]"),
+    ("etc/shadow", "[users]"),
+    ("etc/group", "[users]"),
+    ("etc/gshadow", "[users]"),
+    ("etc/fstab", "[mounts]"),
+    ("etc/kernel/cmdline", "args of [kernel]"),
+    ("etc/kernel/entry-token", "an overlay"),
+];
 
 /// What the user wants on every host.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -97,7 +111,10 @@ impl HostPolicy {
     pub fn apply(&self, tree: &mut Tree, epoch: Epoch) -> Result<(), Error> {
         let mut accounts = Accounts::read(tree, epoch)?;
         for (name, user) in &self.users {
-            user.apply(name, tree, &mut accounts)?;
+            user.apply(name, tree, &mut accounts).map_err(|error| match error {
+                Error::Account(message) => Error::Account(format!("users.{name}: {message}")),
+                other => other,
+            })?;
         }
         for (name, file) in &self.files {
             file.apply(name, tree, &accounts)?;
@@ -109,6 +126,7 @@ impl HostPolicy {
 
 impl User {
     fn apply(&self, name: &str, tree: &mut Tree, accounts: &mut Accounts) -> Result<(), Error> {
+        accounts.check_places(name, self.home.as_deref(), self.shell.as_deref())?;
         let (uid, gid) = accounts.add_user(&NewUser {
             name,
             uid: self.uid,
@@ -125,6 +143,12 @@ impl User {
         let private = |mode| Metadata { uid, gid, ..Metadata::root(mode) };
         if self.home.is_some() {
             tree.make_directory(&home, private(0o750))?;
+        }
+        let is_line = |key: &String| !key.trim().is_empty() && !key.trim().contains(char::is_control);
+        if !self.authorized_keys.iter().all(is_line) {
+            return Err(Error::Account(
+                "`authorized-keys` has a key that is not one line: give each key a string".to_owned(),
+            ));
         }
         if !self.authorized_keys.is_empty() {
             if tree.lookup(&home, Follow::Last).is_none() {
@@ -144,6 +168,12 @@ impl User {
 impl File {
     fn apply(&self, name: &str, tree: &mut Tree, accounts: &Accounts) -> Result<(), Error> {
         let wrong = |what: String| Error::Policy(format!("files.\"{name}\": {what}"));
+        let at = key_path("files", name)?;
+        for (other, instead) in NOT_FILES {
+            if at.starts_with(&path(other)?) {
+                return Err(wrong(format!("bake writes `/{other}` itself: use {instead}")));
+            }
+        }
         let node = match (&self.content, &self.bytes, &self.link) {
             (Some(content), None, None) => Node::File(Content::bytes(content.as_bytes())),
             (None, Some(bytes), None) => Node::File(Content::bytes(bytes.as_slice())),
@@ -156,66 +186,34 @@ impl File {
             bits.ok_or_else(|| wrong(format!("`mode` is `{mode}`: expected octal digits such as 0644")))?;
         let id = |given: &Option<String>, lookup: &dyn Fn(&str) -> Option<u32>| match given {
             None => Ok(0),
-            Some(text) => text.parse().ok().or_else(|| lookup(text)).ok_or_else(|| {
-                wrong(format!("`{text}` is not known to the image: add it, or give a number"))
-            }),
+            Some(text) => {
+                text.parse().ok().or_else(|| lookup(text)).filter(|id| *id != INVALID_ID).ok_or_else(|| {
+                    wrong(format!("`{text}` is not known to the image: add it, or give a number"))
+                })
+            }
         };
         let uid = id(&self.owner, &|name| accounts.user(name).map(|(uid, _)| uid))?;
         let gid = id(&self.group, &|name| accounts.group(name))?;
-        tree.put(&path(name)?, Metadata { uid, gid, ..Metadata::root(mode) }, node)?;
+        tree.put(&at, Metadata { uid, gid, ..Metadata::root(mode) }, node)?;
         Ok(())
     }
 }
 
-/// Writes `fstab`: `own` lines first, then the lines that the root file system brought, then the policy's.
-///
-/// A line that names a mount point of a later source is left out, and so are devices by name for `/`.
-///
-/// # Errors
-/// When a mount point cannot be made.
-pub fn write_fstab(tree: &mut Tree, own: &[(String, String)], policy: &HostPolicy) -> Result<(), Error> {
-    const LIMIT: u64 = 1 << 20;
-    let fstab = path("etc/fstab")?;
-    let before = tree.read(&fstab, LIMIT)?.unwrap_or_default();
-    let mut text = String::new();
-    for (_, line) in own {
-        text.push_str(line);
-        text.push('\n');
-    }
-    let replaced: Vec<&str> =
-        own.iter().map(|(at, _)| at.as_str()).chain(policy.mounts.keys().map(String::as_str)).collect();
-    for line in String::from_utf8_lossy(&before).lines() {
-        let point = line.split_whitespace().nth(1).unwrap_or_default();
-        let is_entry = !line.trim_start().starts_with('#') && !line.trim().is_empty();
-        if is_entry && !replaced.contains(&point) {
-            text.push_str(line);
-            text.push('\n');
-        }
-    }
-    for (point, mount) in &policy.mounts {
-        let fields = [&mount.source, point, &mount.kind, mount.options.as_deref().unwrap_or("defaults")];
-        if fields.iter().any(|field| field.contains(char::is_whitespace) || field.is_empty()) {
-            return Err(Error::Policy(format!("mounts.\"{point}\": a field is empty or holds white space")));
-        }
-        let [source, point, kind, options] = fields;
-        if source.starts_with("/dev/") && !source.starts_with("/dev/disk/by-") {
-            let message = format!(
-                "mounts.\"{point}\": `{source}` is another disk on another machine: use LABEL= or UUID="
-            );
-            return Err(Error::Policy(message));
-        }
-        text.push_str(&format!("{source} {point} {kind} {options} 0 2\n"));
-    }
-    let points = own.iter().map(|(point, _)| point).chain(policy.mounts.keys());
-    for point in points.filter(|point| point.starts_with('/')) {
-        tree.make_directory(&path(point)?, Metadata::root(0o755))?;
-    }
-    tree.write(&fstab, Metadata::root(0o644), Content::bytes(text.into_bytes()))?;
-    Ok(())
-}
-
 fn path(text: &str) -> Result<TreePath, Error> {
     TreePath::from_root(text.as_bytes()).map_err(Error::Path)
+}
+
+/// The path that a key of `table` is; there is one spelling of it, so that no key hides another.
+fn key_path(table: &str, key: &str) -> Result<TreePath, Error> {
+    let wrong = |what: String| Error::Policy(format!("{table}.\"{key}\": {what}"));
+    let path = TreePath::from_root(key.as_bytes()).map_err(|error| wrong(error.to_string()))?;
+    if key.as_bytes() != [b"/", path.as_bytes()].concat() {
+        return Err(wrong(format!("is no plain absolute path: expected `{path}`")));
+    }
+    if key.contains(char::is_control) {
+        return Err(wrong("holds a control character: leave it out".to_owned()));
+    }
+    Ok(path)
 }
 
 #[cfg(test)]
@@ -275,22 +273,38 @@ mod tests {
     }
 
     #[test]
-    fn the_fstab_keeps_what_nobody_replaces() {
-        let mut tree = Tree::new();
-        let old = "# comment\n/dev/sda1 / ext4 defaults 0 1\ntmpfs /scratch tmpfs size=1G 0 0\nLABEL=x /data xfs defaults 0 2\n";
-        tree.write(&path("etc/fstab").unwrap(), Metadata::root(0o644), Content::bytes(old.as_bytes()))
-            .unwrap();
-        let policy = policy("[mounts.'/data']\nsource = 'LABEL=data'\ntype = 'xfs'");
-        write_fstab(&mut tree, &[("/".to_owned(), "UUID=1 / ext4 defaults 0 1".to_owned())], &policy)
-            .unwrap();
-        let expected = "UUID=1 / ext4 defaults 0 1\ntmpfs /scratch tmpfs size=1G 0 0\nLABEL=data /data xfs defaults 0 2\n";
-        assert_eq!(text(&tree, "etc/fstab"), expected);
-        assert!(tree.lookup(&path("data").unwrap(), Follow::Last).is_some());
+    fn a_file_has_one_path_and_one_table() {
+        for (at, reason) in [
+            ("etc/foo", "expected `/etc/foo`"),
+            ("/etc//foo", "expected `/etc/foo`"),
+            ("/etc/foo/", "expected `/etc/foo`"),
+            ("/etc/../foo", "`..`"),
+            ("/etc/passwd", "[users]"),
+            ("/etc/gshadow", "[users]"),
+            ("/etc/fstab", "[mounts]"),
+            ("/etc/kernel/cmdline", "[kernel]"),
+            ("/etc/kernel/entry-token", "an overlay"),
+        ] {
+            let policy = policy(&format!("[files.'{at}']\ncontent = 'x'"));
+            let message = policy.apply(&mut Tree::new(), Epoch::from_seconds(0)).unwrap_err().to_string();
+            assert!(message.contains(reason) && message.contains("files.\""), "{message}");
+        }
     }
 
     #[test]
-    fn a_device_by_name_is_refused() {
-        let policy = policy("[mounts.'/data']\nsource = '/dev/sdb'\ntype = 'xfs'");
-        assert!(write_fstab(&mut Tree::new(), &[], &policy).unwrap_err().to_string().contains("LABEL="));
+    fn a_user_is_what_the_table_says_or_an_error() {
+        for (user, reason) in [
+            ("shell = '/bin/zsh'", "users.root: user `root` has shell `/bin/sh`"),
+            ("home = '/'", "users.root: user `root` has home `/root`"),
+            ("password-hash = \"x\\n\"", "users.root: user `root`: `password-hash`"),
+            ("authorized-keys = [\"a\\nb\"]", "users.root: `authorized-keys`"),
+        ] {
+            let mut tree = Tree::new();
+            let line = Content::bytes(&b"root:x:0:0::/root:/bin/sh\n"[..]);
+            tree.write(&path("etc/passwd").unwrap(), Metadata::root(0o644), line).unwrap();
+            let policy = policy(&format!("[users.root]\n{user}"));
+            let message = policy.apply(&mut tree, Epoch::from_seconds(0)).unwrap_err().to_string();
+            assert!(message.contains(reason), "{message}");
+        }
     }
 }
