@@ -1,10 +1,12 @@
 #!/bin/sh
 # Writes the units of the active packages for this host's roles to /run and starts them.
-# Everything it makes is gone at the next boot, so stale units cannot exist.
+# Everything it makes is gone at the next boot, and what an earlier run made and no role has any more
+# is stopped and removed: stale units cannot exist.
 set -eu
 
 root=/opt/mesosphere
 run=/run/systemd/system
+wants=$run/dcos.target.wants
 
 # The first source that names a role wins: files, a systemd credential, the kernel command line.
 roles() {
@@ -14,28 +16,44 @@ roles() {
     printf '%s\n' "$names" | tr ',[:space:]' '\n' | grep -xE '[a-z0-9_]+' || true
 }
 
-# Copies the units in one directory of a package and makes dcos.target want them.
+# Copies the units in one directory of a package, makes dcos.target want them and adds them to $units.
+units=
 take_units() {
     for unit in "$1"/*; do
         [ -f "$unit" ] || continue
         cp -L "$unit" "$run/${unit##*/}"
-        ln -sf "../${unit##*/}" "$run/dcos.target.wants/${unit##*/}"
+        ln -sf "../${unit##*/}" "$wants/${unit##*/}"
+        units="$units ${unit##*/}"
     done
 }
 
+# Stops while systemd still knows how; the link goes last, so that a run that was killed is made up for.
+drop_other_units() {
+    for link in "$wants"/*; do
+        unit=${link##*/}
+        case "$units " in *" $unit "*) continue ;; esac
+        [ -L "$link" ] || continue
+        systemctl stop "$unit" || true
+        rm -f "$run/$unit"
+        rm -f "$link"
+    done
+}
+
+mkdir -p "$wants"
 roles=$(roles)
-if [ -z "$roles" ]; then
-    echo "dcos-setup: waiting for a role: none in /etc/mesosphere/roles, the credential dcos.roles or dcos.roles= of the kernel"
-    exit 0
-fi
-mkdir -p "$run/dcos.target.wants"
 for package in "$root"/active/*; do
+    [ -n "$roles" ] || break
     take_units "$package/dcos.target.wants"
     for role in $roles; do
         take_units "$package/dcos.target.wants_$role"
     done
 done
+drop_other_units
 systemctl daemon-reload
+if [ -z "$roles" ]; then
+    echo "dcos-setup: waiting for a role: none in /etc/mesosphere/roles, the credential dcos.roles or dcos.roles= of the kernel"
+    exit 0
+fi
 systemctl start --no-block dcos.target
 # Several roles are several lines: unquoted, they become words of one.
 # shellcheck disable=SC2086
