@@ -74,6 +74,7 @@ fn bake(
     let composition = compose(&job.spec, &surroundings, &|bytes| bar.inc(bytes))?;
     bar.finish_and_clear();
     let image = composition.lay_out(surroundings.threads)?;
+    image.warnings().iter().for_each(|warning| printer.note(warning));
     if args.plan {
         let plan = image.plan(&job.formats);
         if !args.json {
@@ -270,7 +271,9 @@ fn size(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<u64>, Failure> {
         Some(Size(bytes)) if bytes == 0 || !bytes.is_multiple_of(bake_disk::GIB) => {
             Err(Failure::usage(format!("{origin}: {bytes} bytes are no whole number of GiB")))
         }
-        Some(Size(bytes)) if bytes > LARGEST => Err(Failure::usage(format!("{origin}: a disk has at most 8T"))),
+        Some(Size(bytes)) if bytes > LARGEST => {
+            Err(Failure::usage(format!("{origin}: a disk has at most 8T")))
+        }
         asked => Ok(asked.map(|size| size.0)),
     }
 }

@@ -46,6 +46,8 @@ pub struct Decisions {
     pub(crate) changes: Vec<Change>,
     pub(crate) clamped_times: u64,
     pub(crate) notes: Vec<String>,
+    /// What concerns this machine and not the image.
+    pub(crate) warnings: Vec<String>,
     pub(crate) added: Vec<String>,
     pub(crate) removed: Vec<String>,
     pub(crate) sector_size: SectorSize,
@@ -59,6 +61,7 @@ struct Layers<'a> {
     options: OpenOptions<'a>,
     inputs: Vec<(&'static str, bake_archive::Input)>,
     notes: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// Merges everything that `spec` names and finds out how it boots. `progress` is told how many bytes of
@@ -84,7 +87,8 @@ pub fn compose(
         preserve: true,
         progress,
     };
-    let mut layers = Layers { tree: Tree::new(), options, inputs: Vec::new(), notes: Vec::new() };
+    let (inputs, notes, warnings) = (Vec::new(), Vec::new(), Vec::new());
+    let mut layers = Layers { tree: Tree::new(), options, inputs, notes, warnings };
     layers.rootfs(&spec.rootfs)?;
     let os_release = OsRelease::read(&layers.tree)?;
     if os_release.text().is_empty() {
@@ -106,7 +110,7 @@ pub fn compose(
     if let Some(path) = &spec.product {
         layers.product(path)?;
     }
-    let Layers { mut tree, inputs, notes, .. } = layers;
+    let Layers { mut tree, inputs, notes, warnings, .. } = layers;
     let ids = Ids::new(&name, &profile.name, os_release.text());
 
     let mut decisions = Decisions {
@@ -124,6 +128,7 @@ pub fn compose(
         changes,
         clamped_times: 0,
         notes,
+        warnings,
         added: Vec::new(),
         removed: Vec::new(),
         sector_size: spec.sector_size,
@@ -163,7 +168,7 @@ pub fn compose(
 impl Layers<'_> {
     fn rootfs(&mut self, path: &Path) -> Result<(), Error> {
         let opened = open_rootfs(path, &self.options)?;
-        self.take("rootfs", path, opened.inputs, opened.notes);
+        self.take("rootfs", path, opened.inputs, opened.notes, opened.warnings);
         // Layers of an OCI image are one layer of ours: the same tree has the same bytes in any wrapping.
         opened.layers.into_iter().try_for_each(|(members, policy)| self.apply(path, members, policy))
     }
@@ -171,7 +176,7 @@ impl Layers<'_> {
     fn overlay(&mut self, path: &Path, preserve: bool) -> Result<(), Error> {
         self.options.preserve = preserve;
         let opened = open_overlay(path, &self.options)?;
-        self.take("overlay", path, opened.inputs, opened.notes);
+        self.take("overlay", path, opened.inputs, opened.notes, opened.warnings);
         for (members, policy) in opened.layers {
             self.apply(path, members, policy)?;
         }
@@ -181,7 +186,7 @@ impl Layers<'_> {
 
     fn product(&mut self, path: &Path) -> Result<(), Error> {
         let opened = open_overlay(path, &self.options)?;
-        self.take("product", path, opened.inputs, opened.notes);
+        self.take("product", path, opened.inputs, opened.notes, opened.warnings);
         for (members, policy) in opened.layers {
             self.apply(path, product::under_install_root(members)?, policy)?;
         }
@@ -195,9 +200,13 @@ impl Layers<'_> {
         path: &Path,
         inputs: Vec<bake_archive::Input>,
         notes: Vec<String>,
+        warnings: Vec<String>,
     ) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         self.inputs.extend(inputs.into_iter().map(|input| (role, input)));
+        self.warnings.extend(
+            warnings.into_iter().filter(|warning| !self.warnings.contains(warning)).collect::<Vec<_>>(),
+        );
         self.notes.extend(notes.into_iter().map(|note| format!("{role} {name}: {note}")));
     }
 

@@ -60,6 +60,11 @@ impl Image {
         container::touched_bytes(&self.disk.layout)
     }
 
+    /// What the user should know of this machine; it has no influence on the image.
+    pub fn warnings(&self) -> &[String] {
+        &self.decisions.warnings
+    }
+
     /// Size of the disk in bytes.
     pub fn size(&self) -> u64 {
         self.disk.table.len
