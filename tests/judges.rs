@@ -337,7 +337,10 @@ fn make_overlay(work: &Path, tar: &Path) {
     }
     let mut command = Command::new("tar");
     command.args(["--owner=0", "--group=0", "--numeric-owner", "--mtime=@1500000000"]);
-    run(command.arg("-C").arg(&tree).arg("-cf").arg(tar).arg("."));
+    // By its members: an overlay has no say about the root directory, which extracting `.` would change.
+    let mut names: Vec<_> = fs::read_dir(&tree).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    run(command.arg("-C").arg(&tree).arg("-cf").arg(tar).args(names));
 }
 
 /// Content and metadata of everything below a directory.
