@@ -308,12 +308,12 @@ fn may_grow() -> bool {
 
 /// What a host does to its root: writes, appends, renames and removes.
 fn work(root: &Path) {
-    fs::create_dir_all(root.join("var/work/a/b/c")).unwrap();
+    fs::create_dir_all(root.join("var/busy/a/b/c")).unwrap();
     for i in 0..2000 {
-        fs::write(root.join(format!("var/work/file-{i}")), vec![b'x'; i * 7]).unwrap();
+        fs::write(root.join(format!("var/busy/file-{i}")), vec![b'x'; i * 7]).unwrap();
     }
     for i in (0..2000).step_by(3) {
-        fs::remove_file(root.join(format!("var/work/file-{i}"))).unwrap();
+        fs::remove_file(root.join(format!("var/busy/file-{i}"))).unwrap();
     }
     File::options().append(true).open(root.join("etc/passwd")).unwrap().write_all(b"# more\n").unwrap();
     fs::rename(root.join("usr/share"), root.join("usr/moved")).unwrap();
