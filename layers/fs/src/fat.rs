@@ -66,7 +66,7 @@ pub struct Options {
     pub size: u64,
     /// Bytes in a sector: 512 or 4096, as the disk has.
     pub sector_size: u32,
-    /// The volume's serial number (`four hexadecimal digits twice, as `1A2B-3C4D``).
+    /// The volume's serial number, shown as `1A2B-3C4D`.
     pub serial: u32,
     /// The volume's label: 1 to 11 capital letters, digits, `_`, `-` and inner spaces.
     pub label: String,
