@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Each layer and what it may import.
-const HOUSE: [(&str, &[&str]); 7] = [
+const HOUSE: [(&str, &[&str]); 9] = [
     ("base", &[]),
     ("tree", &["base"]),
     ("archive", &["base", "tree"]),
     ("fs", &["base", "tree"]),
     ("disk", &["base"]),
     ("boot", &["base", "tree", "archive"]),
+    ("host", &["base", "tree", "archive"]),
+    ("package", &["base", "tree", "archive", "host"]),
     ("image", &["base", "tree", "archive", "fs", "disk", "boot"]),
 ];
 

@@ -1,0 +1,1 @@
+//! Sources onto disk: cached, verified, resumed.
