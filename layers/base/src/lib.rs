@@ -11,6 +11,8 @@ mod layout;
 mod output;
 pub mod parallel;
 mod read;
+mod state;
+mod unnamed;
 
 pub use digest::{Digest, DigestReader, Hasher, ParseDigestError};
 pub use epoch::{Epoch, Timestamp};
@@ -18,4 +20,6 @@ pub use ids::Ids;
 pub use layout::{Layout, LayoutBuilder, LayoutError, Piece};
 pub use output::OutputSet;
 pub use read::{Bytes, FileBytes, ReadAt, is_zero};
+pub use state::FileState;
+pub use unnamed::Unnamed;
 pub use uuid::Uuid;
