@@ -1,0 +1,85 @@
+//! Why packages could not be made.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bake_archive::ArchiveError;
+use bake_host::PackageId;
+
+use crate::Problems;
+
+/// A failure, told to the user as it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused.
+    #[error("{action} `{}` failed", path.display())]
+    Io {
+        /// What was tried, such as `reading`.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Recipes are wrong, in all these ways.
+    #[error(transparent)]
+    Recipes(#[from] Problems),
+    /// An archive cannot be used.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// A file of the cache is not what it was.
+    #[error("`{}` is damaged: {message}; delete it to have it made again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A package could not be made.
+    #[error("package `{id}`: {message}")]
+    Package {
+        /// The package.
+        id: PackageId,
+        /// Why.
+        message: String,
+    },
+    /// Several packages could not be made.
+    #[error("{}", several(.0))]
+    Several(Vec<Error>),
+}
+
+impl Error {
+    /// For `map_err`: what was tried with which file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+
+    pub(crate) fn damaged(path: &Path, message: String) -> Self {
+        Self::Damaged { path: path.to_owned(), message }
+    }
+
+    pub(crate) fn package(id: &PackageId, message: impl ToString) -> Self {
+        Self::Package { id: id.clone(), message: message.to_string() }
+    }
+}
+
+/// An error and its causes on one line, each cause once.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+fn several(errors: &[Error]) -> String {
+    errors.iter().map(|error| chain(error)).collect::<Vec<_>>().join("\n")
+}
