@@ -14,7 +14,7 @@ mod read;
 mod state;
 mod unnamed;
 
-pub use digest::{Digest, DigestReader, Hasher, ParseDigestError};
+pub use digest::{Digest, DigestReader, DigestWriter, Hasher, ParseDigestError};
 pub use epoch::{Epoch, Timestamp};
 pub use ids::Ids;
 pub use layout::{Layout, LayoutBuilder, LayoutError, Piece};
