@@ -25,4 +25,4 @@ pub use decode::Progress;
 pub use error::{ArchiveError, MemberProblem};
 pub use input::{Input, InputKind, PendingDigest};
 pub use open::{OpenOptions, Opened, open_overlay, open_rootfs};
-pub use tar::{TarMembers, is_tar, read_tar};
+pub use tar::{TarMembers, WriteTarError, is_tar, read_tar, write_tar};

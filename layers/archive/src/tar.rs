@@ -1,4 +1,4 @@
-//! Tar archives as lists of members: v7, ustar, GNU and pax, read in place.
+//! Tar archives as lists of members: v7, ustar, GNU and pax, read in place. Written: `write.rs`.
 //!
 //! In goes a source of plain tar bytes, out come [`Member`]s whose content refers to ranges of that source;
 //! no content is copied. Formats: POSIX.1-2017 `pax`, sections "pax Interchange Format" and "ustar
@@ -17,6 +17,7 @@ mod notation;
 mod pax;
 mod sparse;
 mod window;
+mod write;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use claims::{Claims, Kind, one_of};
 use header::Header;
 use pax::{Global, Local};
 use window::Window;
+
+pub use write::{WriteTarError, write_tar};
 
 /// Size of every header and granule of every body, in bytes.
 const BLOCK: u64 = 512;
