@@ -18,6 +18,7 @@ mod open;
 mod pipe;
 mod tar;
 mod unnamed;
+mod xz;
 
 pub use compression::{Compression, Limits, RECOGNISED_BY};
 pub use cpio::{CpioEntry, Visit, read_cpio};
@@ -26,3 +27,4 @@ pub use error::{ArchiveError, MemberProblem};
 pub use input::{Input, InputKind, PendingDigest};
 pub use open::{OpenOptions, Opened, open_overlay, open_rootfs};
 pub use tar::{TarMembers, WriteTarError, is_tar, read_tar, write_tar};
+pub use xz::{XZ_BLOCK, XzEncoder};
