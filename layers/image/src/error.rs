@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bake_tree::{EditError, InvalidEntry, MergeProblem, PathError};
+use bake_tree::{EditError, InvalidEntry, MergeProblem, PathError, TreePath};
 
 /// An image that cannot be baked, and what would help.
 #[derive(Debug, thiserror::Error)]
@@ -124,4 +124,9 @@ fn list(problems: &[impl std::fmt::Display]) -> String {
         lines.push(format!("\n  and {} more", problems.len() - SHOWN));
     }
     lines.concat()
+}
+
+/// The path in the image that `text` spells, with or without a leading slash.
+pub(crate) fn path(text: &str) -> Result<TreePath, Error> {
+    TreePath::from_root(text.as_bytes()).map_err(Error::Path)
 }

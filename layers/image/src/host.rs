@@ -1,9 +1,9 @@
 //! What every baked host needs to become a machine of its own: SSH keys made on first boot, and a root that
 //! grows to its disk. Exactly one mechanism grows it, or two would race.
 
-use bake_tree::{Content, Follow, Metadata, Node, Tree, TreePath};
+use bake_tree::{Content, Follow, Metadata, Node, Tree};
 
-use crate::Error;
+use crate::error::{Error, path};
 use crate::units;
 
 /// Makes the host keys that are missing, before anything listens; does nothing once they are there.
@@ -71,10 +71,6 @@ fn empty_machine_id(tree: &mut Tree) -> Result<(), Error> {
 fn put(tree: &mut Tree, (at, text): (&str, &str)) -> Result<(), Error> {
     tree.put(&path(at)?, Metadata::root(0o644), Node::File(Content::bytes(text.as_bytes())))?;
     Ok(())
-}
-
-fn path(text: &str) -> Result<TreePath, Error> {
-    TreePath::from_root(text.as_bytes()).map_err(Error::Path)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use bake_base::Epoch;
 use bake_tree::{Content, Follow, Metadata, Node, Tree, TreePath};
 use serde::Deserialize;
 
-use crate::Error;
 use crate::accounts::{Accounts, INVALID_ID, NewUser};
+use crate::error::{Error, path};
 use crate::units;
 pub use crate::units::Units;
 pub use fstab::write_fstab;
@@ -197,10 +197,6 @@ impl File {
         tree.put(&at, Metadata { uid, gid, ..Metadata::root(mode) }, node)?;
         Ok(())
     }
-}
-
-fn path(text: &str) -> Result<TreePath, Error> {
-    TreePath::from_root(text.as_bytes()).map_err(Error::Path)
 }
 
 /// The path that a key of `table` is; there is one spelling of it, so that no key hides another.

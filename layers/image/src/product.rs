@@ -5,8 +5,8 @@ use bake_base::Epoch;
 use bake_tree::{Content, Follow, Member, MemberKind, Metadata, Node, PathError, Tree, TreePath};
 use serde::Deserialize;
 
-use crate::Error;
 use crate::accounts::{Accounts, NewUser};
+use crate::error::{Error, path};
 use crate::units;
 
 /// The install root of every host.
@@ -160,10 +160,6 @@ fn check_role(role: &str) -> Result<(), Error> {
             "`{role}` is no role: expected letters a-z, digits and `_`, such as master or slave_public"
         ))
     })
-}
-
-fn path(text: &str) -> Result<TreePath, Error> {
-    TreePath::from_root(text.as_bytes()).map_err(Error::Path)
 }
 
 #[cfg(test)]

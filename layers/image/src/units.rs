@@ -5,7 +5,7 @@ mod install;
 use bake_tree::{Directory, Follow, Metadata, Node, Tree, TreePath};
 use serde::Deserialize;
 
-use crate::Error;
+use crate::error::{Error, path};
 use install::{Install, Name};
 
 /// Where the host's own units and links lie.
@@ -266,10 +266,6 @@ fn look_up(tree: &Tree, name: &str) -> Result<Found, Error> {
 fn base(path: &[u8]) -> String {
     let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     String::from_utf8_lossy(name).into_owned()
-}
-
-fn path(text: &str) -> Result<TreePath, Error> {
-    TreePath::from_root(text.as_bytes()).map_err(Error::Path)
 }
 
 #[cfg(test)]
