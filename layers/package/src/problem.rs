@@ -35,3 +35,12 @@ impl fmt::Display for Problems {
         Ok(())
     }
 }
+
+impl Problems {
+    /// Fails with all that was found, sorted, if anything was.
+    pub(crate) fn check(mut found: Vec<Problem>) -> Result<(), Self> {
+        found.sort();
+        found.dedup();
+        if found.is_empty() { Ok(()) } else { Err(Self(found)) }
+    }
+}
