@@ -38,8 +38,8 @@ fn packages(export: &str, variables: &Variables) -> String {
 }
 
 /// A value that shells and every systemd read alike: plain where nothing in it means anything to either,
-/// else in double quotes. (Single quotes would do for shells, but before version 239 systemd took backslashes
-/// inside of them for escapes.)
+/// else in double quotes. (Single quotes would do for shells, but older versions of systemd take
+/// backslashes inside of them for escapes.)
 fn quoted(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./:@%+,=-".contains(&byte);
     if value.bytes().all(plain) { value.to_owned() } else { format!("\"{}\"", escaped(value)) }

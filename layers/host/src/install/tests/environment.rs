@@ -60,8 +60,8 @@ export JAVA=/opt/mesosphere/active/java
     );
 }
 
-/// The value of V by systemd's parser (`src/basic/env-file.c`), as far as our files use it. Before version
-/// 239 a backslash in double quotes vanished before every character, since then only before these four.
+/// The value of V by systemd's parser (`src/basic/env-file.c`), as far as our files use it. In `old`
+/// versions a backslash in double quotes vanishes before every character, now only before these four.
 fn systemd(file: &str, old: bool) -> String {
     let line = file.lines().find_map(|line| line.strip_prefix("V=")).unwrap();
     let Some(quoted) = line.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
