@@ -300,3 +300,6 @@ fn image(text: String) -> Result<String, String> {
     }
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

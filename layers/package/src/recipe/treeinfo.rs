@@ -76,3 +76,6 @@ fn variants(report: &mut Report<'_>, fields: &mut Fields) -> BTreeMap<PackageNam
     }
     variants
 }
+
+#[cfg(test)]
+mod tests;
