@@ -32,3 +32,17 @@ with_lock() {
         "$@"
     ) 9>"$output.lock"
 }
+
+# This machine's Debian sources, said for another suite. On a machine that isn't Debian: nothing,
+# and mmdebstrap takes its default.
+apt_sources() {
+    local suite=$1
+    (
+        . /etc/os-release
+        [ "${ID:-}" = debian ] || exit 0
+        # shellcheck disable=SC2016 # apt's placeholders, not ours
+        apt-get indextargets --format '$(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' |
+            sort -u |
+            sed -nE "s/^([^ ]+) $VERSION_CODENAME(|-updates|-security) main\$/deb \1 $suite\2 main/p"
+    )
+}
