@@ -1,0 +1,2 @@
+#!/bin/sh
+test -s /var/lib/dcos/dcos-clock/last
