@@ -7,7 +7,7 @@
 //! directory; a file that has changed by then is an error.
 
 mod digest;
-mod root;
+pub(crate) mod root;
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;

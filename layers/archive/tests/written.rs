@@ -1,4 +1,5 @@
-//! Tars that are written here, judged by GNU tar, Python and our own reader.
+//! Tars that are written here, judged by GNU tar, Python and our own reader; and directories, judged by the standard
+//! library.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,9 +13,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use bake_archive::{read_tar, write_tar};
+use bake_archive::{ExtractOptions, extract, read_tar, remove_tree, write_tar};
 use bake_base::{Bytes, Digest, ReadAt};
-use bake_tree::{Node, ValidTree};
+use bake_tree::{Node, Tree, ValidTree};
 use common::{Compare, assert_same, is_root, lines_of_directory, lines_of_tree, merge, run};
 use proptest::prelude::*;
 use trees::any_tree;
@@ -129,5 +130,48 @@ proptest! {
             assert_same(&ours, &lines_of_directory(&extracted, Compare::ALL));
         }
         prop_assert_eq!(python(&tar), expected(&tree));
+    }
+}
+
+/// What is to be on disk.
+fn expected_on_disk(tree: &ValidTree, readable: bool) -> (Tree, u64) {
+    let mut on_disk = tree.tree().clone();
+    let mut devices = 0;
+    for (path, id) in tree.tree().walk() {
+        let inode = tree.inode(id);
+        let needed = match inode.node {
+            Node::CharDevice(_) | Node::BlockDevice(_) => {
+                devices += 1;
+                on_disk.remove(&path);
+                continue;
+            }
+            Node::Symlink(_) => 0,
+            Node::Directory(_) => 0o500,
+            _ => 0o400,
+        };
+        on_disk.metadata_mut(id).mode = inode.metadata.mode & 0o1777 | if readable { needed } else { 0 };
+    }
+    (on_disk, devices)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_tree_is_on_disk_as_it_is_but_for_owners_attributes_devices_and_set_id_bits(
+        tree in any_tree(),
+        readable in any::<bool>(),
+    ) {
+        // Whoever has no privileges could not look at the result otherwise.
+        let readable = readable || !is_root();
+        let scratch = tempfile::tempdir().unwrap();
+        let into = scratch.path().join("into");
+        let extracted = extract(&tree, &into, ExtractOptions { readable }).unwrap();
+        let (on_disk, devices) = expected_on_disk(&tree, readable);
+        prop_assert_eq!(extracted.devices, devices);
+        let compare = Compare { owners: false, nanoseconds: true, xattrs: false };
+        assert_same(&lines_of_tree(&on_disk, compare), &lines_of_directory(&into, compare));
+        remove_tree(&into).unwrap();
+        prop_assert!(!into.exists());
     }
 }

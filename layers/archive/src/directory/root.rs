@@ -16,21 +16,26 @@ use rustix::io::Errno;
 
 /// An open directory that paths are resolved below.
 #[derive(Debug)]
-pub(super) struct Root(OwnedFd);
+pub(crate) struct Root(OwnedFd);
 
 impl Root {
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
     }
 
-    pub(super) fn stat(&self) -> io::Result<Stat> {
+    /// Paths below a directory that is open already.
+    pub(crate) fn of(directory: OwnedFd) -> Self {
+        Self(directory)
+    }
+
+    pub(crate) fn stat(&self) -> io::Result<Stat> {
         Ok(rustix::fs::fstat(&self.0)?)
     }
 
     /// Opens what lies at `path`, through no symbolic link at all: what was a directory when it was walked may
     /// have been replaced since.
-    pub(super) fn resolve(&self, path: &TreePath, flags: OFlags) -> Result<OwnedFd, Errno> {
+    pub(crate) fn resolve(&self, path: &TreePath, flags: OFlags) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let name = if path.is_root() { b"." } else { path.as_bytes() };
         let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -59,7 +64,7 @@ impl Root {
 
 /// A regular file that is opened whenever it is read: there may be more files than descriptors.
 #[derive(Debug)]
-pub(super) struct LazyFile {
+pub(crate) struct LazyFile {
     root: Arc<Root>,
     path: TreePath,
     len: u64,
@@ -67,7 +72,7 @@ pub(super) struct LazyFile {
 }
 
 impl LazyFile {
-    pub(super) fn new(root: Arc<Root>, path: TreePath, stat: &Stat) -> Self {
+    pub(crate) fn new(root: Arc<Root>, path: TreePath, stat: &Stat) -> Self {
         Self { root, path, len: stat.st_size.cast_unsigned(), state: state(stat) }
     }
 }
