@@ -19,9 +19,11 @@ mod lz4;
 mod open;
 mod pipe;
 mod remove;
+mod source;
 mod tar;
 mod unnamed;
 mod xz;
+mod zip;
 
 pub use compression::{Compression, Limits, RECOGNISED_BY};
 pub use cpio::{CpioEntry, Visit, read_cpio};
@@ -31,5 +33,6 @@ pub use extract::{ExtractOptions, Extracted, extract};
 pub use input::{Input, InputKind, PendingDigest};
 pub use open::{OpenOptions, Opened, open_overlay, open_rootfs};
 pub use remove::remove_tree;
+pub use source::{SourceArchive, SourceKind, open_source_archive};
 pub use tar::{TarMembers, WriteTarError, is_tar, read_tar, write_tar};
 pub use xz::{XZ_BLOCK, XzEncoder};

@@ -193,7 +193,7 @@ fn unrecognised(label: &str, found: &str) -> ArchiveError {
 }
 
 /// What a file that is no tar might be.
-fn describe(compression: Compression, head: &[u8]) -> String {
+pub(crate) fn describe(compression: Compression, head: &[u8]) -> String {
     let known = match head {
         [] => "empty",
         [0x1f, 0x9d | 0xa0, ..] => "compressed with `compress`",
