@@ -14,6 +14,11 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // A stage of a build's sandbox. It comes before everything that might start a thread, and is nothing that
+    // anybody types, so the command line does not know it.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == bake_package::sandbox::SUBCOMMAND) {
+        return bake_package::sandbox::enter();
+    }
     let result = match cli::Cli::parse().command {
         cli::Command::Image(args) => cmd::image::run(&args),
         cli::Command::Boot(args) => cmd::boot::run(&args),
