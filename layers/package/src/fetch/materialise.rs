@@ -1,0 +1,115 @@
+//! What a build finds in `/pkg/src/SOURCE`.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use bake_base::{Digest, FileState, Hasher};
+
+use super::error::FetchProblem;
+use super::files::{self, EPOCH};
+use super::git::Git;
+use super::repository::format;
+use super::{Content, FetchError, Fetched, Fetcher};
+use crate::source::Commit;
+
+impl Fetcher {
+    /// Puts a source into the new directory `into`: a file under its own name, the members of an archive
+    /// without their top directory, or a repository with the commit checked out. Owners are whoever runs
+    /// this; modes are 0644 and 0755, but for those of an archive's members.
+    ///
+    /// # Errors
+    /// When `into` exists or its files cannot be made; what was made of it is removed again.
+    pub fn materialise(&self, fetched: &Fetched, into: &Path) -> Result<(), FetchError> {
+        let failed = |problem| {
+            let (package, name) = (fetched.package.clone(), fetched.name.clone());
+            FetchError { package, name, problem: Box::new(problem) }
+        };
+        fs::create_dir(into).map_err(FetchProblem::io("creating", into)).map_err(failed)?;
+        let result = match &fetched.content {
+            Content::File { path, sha256, state: _, extract: None } => copy(path, *sha256, into),
+            Content::File { path, sha256: _, state, extract: Some(_) } => extract(path, state, into),
+            Content::Repository { git_directory, commit, sha256 } => {
+                self.check_out(git_directory, commit, *sha256, into)
+            }
+        };
+        result.map_err(|problem| {
+            // The first failure is the one to tell.
+            let _ = fs::remove_dir_all(into);
+            failed(problem)
+        })
+    }
+
+    /// A repository of its own, whose only history is that of the commit.
+    fn check_out(
+        &self,
+        git_directory: &Path,
+        commit: &Commit,
+        sha256: Option<Digest>,
+        into: &Path,
+    ) -> Result<(), FetchProblem> {
+        let git = Git(&self.options);
+        git.run(into, &["init", "--quiet", "--template=", "--initial-branch=main", format(commit)])?;
+        // Git compares files with what it noted of them; owners and inodes are others inside of a sandbox.
+        for [key, value] in [["core.checkStat", "minimal"], ["core.trustctime", "false"]] {
+            git.run(into, &["config", key, value])?;
+        }
+        let fetch = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--"].map(AsRef::as_ref);
+        git.run(into, &[&fetch[..], &[git_directory.as_os_str(), commit.as_str().as_ref()]].concat())?;
+        git.run(into, &["checkout", "--quiet", "--force", "--detach", commit.as_str()])?;
+        if let Some(expected) = sha256 {
+            let found = files::digest(into).map_err(FetchProblem::io("reading", into))?;
+            if found != expected {
+                let (expected, found) = (expected.to_string(), found.to_string());
+                return Err(FetchProblem::WrongTree { commit: commit.to_string(), expected, found });
+            }
+        }
+        let time = git.run(into, &["show", "--no-patch", "--format=%ct", commit.as_str()])?;
+        let time = time.trim().parse().map_err(|_| FetchProblem::Git {
+            command: "show".to_owned(),
+            message: format!("`{}` is no time of a commit", time.trim()),
+        })?;
+        files::settle(into, time).map_err(FetchProblem::io("writing", into))?;
+        git.run(into, &["update-index", "-q", "--refresh"])?;
+        Ok(())
+    }
+}
+
+/// Copies a file and makes sure that the copy is right, whatever happened to the file since it was checked.
+fn copy(path: &Path, sha256: Digest, into: &Path) -> Result<(), FetchProblem> {
+    let place = into.join(path.file_name().unwrap_or_default());
+    let writing = || FetchProblem::io("writing", &place);
+    let mut from = File::open(path).map_err(FetchProblem::io("opening", path))?;
+    let mut to = File::create_new(&place).map_err(writing())?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        let count = from.read(&mut buffer).map_err(FetchProblem::io("reading", path))?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&buffer[..count]);
+        to.write_all(&buffer[..count]).map_err(writing())?;
+    }
+    if hasher.finish() != sha256 {
+        return Err(FetchProblem::Changed { path: path.to_owned() });
+    }
+    finish(&place, 0o644).and_then(|()| finish(into, 0o755)).map_err(writing())
+}
+
+fn finish(path: &Path, mode: u32) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    files::set_time(path, EPOCH)
+}
+
+/// Extracts an archive that is still what it was when it was checked.
+fn extract(path: &Path, state: &FileState, into: &Path) -> Result<(), FetchProblem> {
+    let file = File::open(path).map_err(FetchProblem::io("opening", path))?;
+    let now = FileState::of(&file).map_err(FetchProblem::io("reading", path))?;
+    if now != *state {
+        return Err(FetchProblem::Changed { path: path.to_owned() });
+    }
+    let error = io::Error::new(io::ErrorKind::Unsupported, "archives cannot be extracted yet");
+    Err(FetchProblem::io("extracting into", into)(error))
+}
