@@ -71,13 +71,12 @@ fn root_without_its_powers_builds_as_an_ordinary_user_does() {
     }
     let ground = Ground::new(Who::Root);
     let starter = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"];
-    // `run` hands the writable directories to the build's user, who is not used here.
     let ran = ground.run_by(
-        &ground.spec("id -u; cat /pkg/src/source.c; (echo > /etc/x) 2>/dev/null && echo ESCAPED"),
+        &ground.spec("id -u; echo made > /pkg/src/made; cat /pkg/src/made; (echo > /etc/x) 2>/dev/null && echo ESCAPED"),
         &starter,
     );
     let outcome = ran.result.as_ref().unwrap();
-    assert_eq!(ran.log, "0\nint main;\n");
+    assert_eq!(ran.log, "0\nmade\n");
     assert_eq!(
         outcome.warnings,
         ["bake is root without CAP_SYS_ADMIN: the number of processes is not limited"]

@@ -10,10 +10,9 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::process::{getegid, geteuid};
-use rustix::thread::CapabilitySet;
 
 use super::channel::{Channel, During, Failure, Order, Report, wait_readable};
-use super::owner::BUILD_ID;
+use super::owner::{self, BUILD_ID};
 use super::spec::Spec;
 use super::{SUBCOMMAND, confine, init, probe};
 
@@ -61,31 +60,24 @@ fn serve(above: &mut Channel) -> Result<(), Failure> {
     let Some(Order::Run { spec, as_nobody }) = above.receive().during(|| "read what to run".into())? else {
         return Ok(());
     };
-    let privileged = as_nobody && may_administrate().during(|| "read capabilities".into())?;
-    if !privileged {
-        enter_user_namespace((spec.uid, spec.gid))?;
-        if as_nobody {
+    if !as_nobody {
+        if owner::is_among_others() {
             let warning = "bake is root without CAP_SYS_ADMIN: the number of processes is not limited";
             above.send(&Report::Warning(warning.into())).during(|| "report".into())?;
         }
+        enter_user_namespace((spec.uid, spec.gid))?;
     }
     for (flag, name) in namespaces(spec.network) {
         make_namespace(flag, name)?;
     }
     let step = || "start the sandbox's first process".to_owned();
     let (mut below, mut child) = start_init().during(step)?;
-    below.send(&Order::Run { spec: spec.clone(), as_nobody: privileged }).during(step)?;
+    below.send(&Order::Run { spec: spec.clone(), as_nobody }).during(step)?;
     let result = relay(above, &mut below, &child, &spec).during(|| "wait for the build".into());
     // Once this has been waited for, nothing of the sandbox lives.
     let _ = child.kill();
     child.wait().during(|| "wait for the sandbox's end".into())?;
     result
-}
-
-/// Whether mounts and name spaces can be made without a user name space.
-pub(super) fn may_administrate() -> io::Result<bool> {
-    let needed = CapabilitySet::SYS_ADMIN | CapabilitySet::SETUID | CapabilitySet::SETGID;
-    Ok(rustix::thread::capabilities(None)?.effective.contains(needed))
 }
 
 /// An ordinary user's way to the other name spaces.

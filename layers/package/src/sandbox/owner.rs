@@ -5,15 +5,28 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, lchown};
 use std::path::{Path, PathBuf};
 
+use rustix::thread::CapabilitySet;
+
 /// The user and group that root's builds are, seen from outside: `nobody`.
 pub const BUILD_ID: u32 = 65534;
 
-/// Whether builds of this process run as [`BUILD_ID`]: it is root, and the id exists here. (In a container or a
-/// user namespace with few ids root is somebody ordinary outside.)
+/// Whether builds of this process run as [`BUILD_ID`]: it is root, may use root's powers, and the id exists here.
+/// (In a container or a user namespace with few ids root is somebody ordinary outside.)
 ///
 /// What such builds read should then belong to [`BUILD_ID`] too, because inside it shows as uid 0 and anything
 /// else as uid 65534: see [`hand_over`]. What they write is handed over by [`super::run`].
 pub fn builds_as_nobody() -> bool {
+    let needed = CapabilitySet::SYS_ADMIN
+        | CapabilitySet::SETUID
+        | CapabilitySet::SETGID
+        | CapabilitySet::SETPCAP
+        | CapabilitySet::CHOWN;
+    let held = rustix::thread::capabilities(None).map(|sets| sets.effective);
+    is_among_others() && held.is_ok_and(|held| held.contains(needed))
+}
+
+/// Whether this process is root where there are other users, so root outside of user namespaces as well.
+pub(super) fn is_among_others() -> bool {
     rustix::process::geteuid().is_root() && is_mapped("/proc/self/uid_map") && is_mapped("/proc/self/gid_map")
 }
 

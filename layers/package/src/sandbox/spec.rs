@@ -26,7 +26,8 @@ pub struct Spec {
     pub uid: u32,
     /// The group id inside.
     pub gid: u32,
-    /// Whether the build has the machine's network. Otherwise there is a loopback interface, and it is up.
+    /// Whether the build has the machine's network, its abstract Unix sockets included. Otherwise there is a
+    /// loopback interface, and it is up.
     pub network: bool,
     /// How many processors the build sees; all when not given.
     pub cpus: Option<usize>,
