@@ -18,7 +18,7 @@ mod sources;
 mod tree;
 mod treeinfo;
 
-pub use buildinfo::{Recipe, Requirement};
+pub use buildinfo::Recipe;
 pub use files::{Entry, RecipeFiles, SOURCE_DATE_EPOCH, SnapshotError};
 pub use id::{Downloaded, IdDocument, Identified, SourceId, id_document, version};
 pub use tree::{RecipeTree, Selection};

@@ -1,11 +1,10 @@
 //! `buildinfo.json`: what one variant of one component is made from, and what it asks of its host.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use bake_host::{GroupName, PackageName, UserName, Variant};
+use bake_host::{GroupName, PackageName, Requirement, UserName, Variant};
 use bake_tree::TreePath;
 
 use super::fields::{Fields, Report, join, object, parse, short, text};
@@ -40,15 +39,6 @@ const REFUSED: [(&str, &str); 6] = [
     ("extra_source", "does not belong here: what lies in `extra/` is always part of the recipe"),
     ("version_extra", "is refused: it would put a `-` into the version, which no package id allows"),
 ];
-
-/// A package that another one needs, to be built and to run; ordered by name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Requirement {
-    /// Which package.
-    pub name: PackageName,
-    /// Which variant of it.
-    pub variant: Variant,
-}
 
 /// One variant of one package, as its `buildinfo.json` describes it.
 #[derive(Clone, Debug)]
@@ -107,15 +97,6 @@ impl Recipe {
             None => format!("`{script}` does not exist in this directory: expected an executable script"),
         };
         Report::new(&self.file, problems).add("build_script", message);
-    }
-}
-
-impl fmt::Display for Requirement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.variant.name() {
-            None => write!(f, "`{}`", self.name),
-            Some(variant) => write!(f, "variant `{variant}` of `{}`", self.name),
-        }
     }
 }
 

@@ -210,7 +210,10 @@ pub(super) fn suggestion<'k>(name: &str, known: impl Iterator<Item = &'k str> + 
         .clone()
         .filter(|known| known.len().abs_diff(name.len()) <= known.len().div_ceil(3))
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(distance, known)| *distance <= known.len().div_ceil(3));
+        // Names of which no letter is the same are not near, however short they are.
+        .filter(|(distance, known)| {
+            *distance <= known.len().div_ceil(3) && *distance < known.len().max(name.len())
+        });
     match near.min() {
         Some((_, nearest)) => format!("did you mean `{nearest}`?"),
         None => {

@@ -239,3 +239,6 @@ impl RecipeTree {
         Ok(identified)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bake_host::PackageName;
+use bake_host::{PackageName, Requirement};
 
-use super::buildinfo::{Recipe, Requirement};
+use super::buildinfo::Recipe;
 use super::fields::{Report, join, suggestion};
 use super::graph::Graph;
 use super::treeinfo::TreeInfo;

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use bake_host::Variant;
+use bake_host::{Requirement, Variant};
 
-use super::buildinfo::{Recipe, Requirement};
+use super::buildinfo::Recipe;
 use super::fields::{Report, suggestion};
 use super::graph::Graph;
 use super::json::Value;
@@ -27,7 +27,8 @@ pub struct RecipeTree {
     recipes: Vec<Recipe>,
     numbers: BTreeMap<Requirement, usize>,
     graph: Graph,
-    trees: BTreeMap<Variant, Chosen>,
+    /// What each description chooses; the default one may be wrong as long as nobody has written it.
+    trees: BTreeMap<Variant, Result<Chosen, Vec<Problem>>>,
 }
 
 /// What one tree description chooses, in build order: behind everything that a package needs.
@@ -94,14 +95,17 @@ impl RecipeTree {
         let graph = connect(&recipes, &numbers, &mut problems);
         refuse_cycles(&recipes, &graph, &mut problems);
         refuse_two_variants(&recipes, &graph, &mut problems);
-        let mut infos = own.trees;
-        // Without a description, the tree is all of it.
-        infos.entry(Variant::default()).or_insert_with(|| ("treeinfo.json".to_owned(), TreeInfo::default()));
         let choice = Choice { recipes: &recipes, numbers: &numbers, graph: &graph };
-        let trees = infos.into_iter();
-        let trees = trees
-            .map(|(variant, (file, info))| (variant, choice.choose(&info, &file, &mut problems)))
-            .collect();
+        let mut trees = BTreeMap::new();
+        for (variant, (file, info)) in own.trees {
+            trees.insert(variant, Ok(choice.choose(&info, &file, &mut problems)));
+        }
+        trees.entry(Variant::default()).or_insert_with(|| {
+            // Without a description, the tree is all of it.
+            let mut problems = Vec::new();
+            let chosen = choice.choose(&TreeInfo::default(), "treeinfo.json", &mut problems);
+            if problems.is_empty() { Ok(chosen) } else { Err(problems) }
+        });
         Problems::check(problems)?;
         Ok(Self { directory: directory.to_owned(), recipes, numbers, graph, trees })
     }
@@ -150,7 +154,8 @@ impl RecipeTree {
     /// What a variant of the tree consists of.
     ///
     /// # Errors
-    /// When there is no such variant.
+    /// When there is no such variant, or when it is the default one, nobody has described it, and it cannot be
+    /// all of the recipes.
     pub fn select(&self, variant: &Variant) -> Result<Selection<'_>, Problems> {
         let Some(chosen) = self.trees.get(variant) else {
             let known: Vec<_> = self.trees.keys().map(ToString::to_string).collect();
@@ -158,6 +163,7 @@ impl RecipeTree {
             let nearest = suggestion(&name, known.iter().map(String::as_str));
             return Err(single(format!("there is no tree `{name}`: {nearest}")));
         };
+        let chosen = chosen.as_ref().map_err(|problems| Problems(problems.clone()))?;
         let recipes = |numbers: &[usize]| numbers.iter().map(|number| &self.recipes[*number]).collect();
         Ok(Selection { packages: recipes(&chosen.packages), bootstrap: recipes(&chosen.bootstrap) })
     }
@@ -230,3 +236,6 @@ fn refuse_two_variants(recipes: &[Recipe], graph: &Graph, problems: &mut Vec<Pro
         Report::new(&recipe.file, problems).add("requires", message);
     }
 }
+
+#[cfg(test)]
+mod tests;

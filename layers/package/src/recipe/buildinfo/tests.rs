@@ -84,8 +84,10 @@ fn every_key_is_read() {
         ),
     ];
     assert_eq!(recipe.sources, sources.map(|(name, source)| (name.to_owned(), source)).into());
-    let requires: Vec<_> = recipe.requires.iter().map(ToString::to_string).collect();
-    assert_eq!(requires, ["`a`", "variant `tiny` of `curl`", "`openssl`"]);
+    let requires = recipe.requires.iter();
+    let requires: Vec<_> =
+        requires.map(|required| format!("{}{}", required.variant.prefix(), required.name)).collect();
+    assert_eq!(requires, ["a", "tiny.curl", "openssl"]);
     assert_eq!(
         (recipe.build_script.as_str(), recipe.docker.as_deref()),
         ("scripts/make", Some("golang:1.16"))
@@ -351,7 +353,7 @@ fn names_of_sources_are_directories_that_nothing_else_uses() {
 fn source_refused(cases: &[(&str, &[&str])]) {
     for (source, expected) in cases {
         let (_, problems) = read(&format!(r#"{{"sources": {{"a": {source}}}}}"#));
-        let expected: Vec<_> = expected.iter().map(|line| line.replace("@", "sources.a")).collect();
+        let expected: Vec<_> = expected.iter().map(|line| line.replace('@', "sources.a")).collect();
         assert_eq!(problems, expected, "{source}");
     }
 }
