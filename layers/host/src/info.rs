@@ -59,7 +59,7 @@ impl fmt::Display for Requirement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.variant.name() {
             None => write!(f, "`{}`", self.name),
-            Some(variant) => write!(f, "`{}` in variant `{variant}`", self.name),
+            Some(variant) => write!(f, "variant `{variant}` of `{}`", self.name),
         }
     }
 }

@@ -59,6 +59,11 @@ impl Cache {
         self.0.join("build")
     }
 
+    /// Packages on their way from a repository.
+    pub fn downloads(&self) -> PathBuf {
+        self.0.join("downloads")
+    }
+
     /// Builders and packages that were extracted, by digest.
     pub fn extracted(&self) -> PathBuf {
         self.0.join("extracted")

@@ -3,10 +3,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bake_archive::ArchiveError;
+use bake_archive::{ArchiveError, WriteTarError};
 use bake_host::PackageId;
 
 use crate::Problems;
+use crate::fetch::FetchError;
+
+/// How many problems of one package are spelled out; the rest is counted.
+const SHOWN: usize = 20;
 
 /// A failure, told to the user as it is.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +40,34 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A `bake.lock` is none.
+    #[error("`{}` is no lock of a tree: {reason}; `bake tree --lock` writes one", path.display())]
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A builder cannot be used.
+    #[error("builder `{name}`: {message}")]
+    Builder {
+        /// Its name.
+        name: String,
+        /// Why.
+        message: String,
+    },
+    /// A source could not be had.
+    #[error(transparent)]
+    Fetch(#[from] FetchError),
+    /// A tar could not be written.
+    #[error(transparent)]
+    Tar(#[from] WriteTarError),
+    /// Packages do not make an install root.
+    #[error("the packages do not fit together:\n  {0}")]
+    Install(bake_host::Problems),
+    /// The bootstrap tarball cannot be made.
+    #[error("the bootstrap tarball cannot be made: {0}")]
+    Bootstrap(String),
     /// A package could not be made.
     #[error("package `{id}`: {message}")]
     Package {
@@ -58,6 +90,15 @@ impl Error {
 
     pub(crate) fn damaged(path: &Path, message: String) -> Self {
         Self::Damaged { path: path.to_owned(), message }
+    }
+
+    /// A package with several problems, of which so many are spelled out that one can start with them.
+    pub(crate) fn listed(id: &PackageId, problems: &[impl ToString]) -> Self {
+        let mut lines: Vec<_> = problems.iter().take(SHOWN).map(ToString::to_string).collect();
+        if problems.len() > SHOWN {
+            lines.push(format!("and {} more", problems.len() - SHOWN));
+        }
+        Self::package(id, lines.join("\n  "))
     }
 
     pub(crate) fn package(id: &PackageId, message: impl ToString) -> Self {

@@ -4,17 +4,39 @@
 //! Data moves one way: [`recipe`] reads what a tree of recipes says and gives every package its id, [`fetch`]
 //! brings sources to disk, [`sandbox`] runs build scripts.
 
+mod bootstrap;
+mod build;
+mod builders;
 mod cache;
+mod check;
+pub mod contents;
+mod deliver;
 mod error;
+mod extracted;
 pub mod fetch;
+mod kept;
+mod lock;
+mod make;
+mod pack;
 mod problem;
 pub mod recipe;
+mod repository;
 pub mod sandbox;
 mod schedule;
 pub mod source;
 mod store;
+mod surroundings;
+mod workshop;
 
+pub use bootstrap::Bootstrap;
+pub use builders::{Builder, Builders, DEFAULT};
 pub use cache::Cache;
+pub use check::Verdict;
+pub use deliver::{TreeManifest, deliver};
 pub use error::Error;
+pub use lock::{LOCK, Lock, LockedSource};
+pub use pack::EPOCH;
 pub use problem::{Problem, Problems};
 pub use store::{Claim, Store, Stored};
+pub use surroundings::{Factor, Surroundings};
+pub use workshop::{Equipment, Event, Workshop};

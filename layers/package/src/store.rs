@@ -1,18 +1,14 @@
-//! Packages that are there, each with the digest that it had when it was made or accepted.
-//!
-//! The package appears first and its record last, so a package without a record is nobody's: a run was killed,
-//! or somebody put it there. It is made again and never believed.
+//! The packages of a tree that are there.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use bake_base::{Digest, DigestReader, FileState, Unnamed, json};
+use bake_base::Digest;
 use bake_host::{PackageId, PackageName, Variant};
-use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::cache::Cache;
+use crate::kept::{Place, Record, make_directory, write_bytes};
 
 /// A package that is there, with the bytes that it had when it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +23,6 @@ pub struct Stored {
     pub size: u64,
 }
 
-/// What lies beside a package.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Record {
-    digest: Digest,
-    size: u64,
-    /// The state in which the file has that digest; none that is known until it has its name.
-    seen: Option<FileState>,
-}
-
 /// The packages of a tree.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -46,7 +32,10 @@ pub struct Store {
 
 /// Keeps others from making a package of the same component, until it is dropped.
 #[derive(Debug)]
-pub struct Claim(#[expect(dead_code, reason = "holds the lock")] File);
+pub struct Claim {
+    /// The lock goes when the file is closed.
+    _lock: File,
+}
 
 impl Store {
     /// The packages in `cache`; with `paranoid`, files are hashed again however unchanged they look.
@@ -59,29 +48,8 @@ impl Store {
     /// # Errors
     /// When it is not what it was: damage is told and never mended in silence.
     pub fn find(&self, id: &PackageId) -> Result<Option<Stored>, Error> {
-        let (path, at) = (self.cache.package(id), self.cache.record(id));
-        let record = match fs::read(&at) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            result => result.map_err(Error::io("reading", &at))?,
-        };
-        let record: Record = serde_json::from_slice(&record)
-            .map_err(|error| Error::damaged(&at, format!("it is no record of a package ({error})")))?;
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            result => result.map_err(Error::io("opening", &path))?,
-        };
-        let state = FileState::of(&file).map_err(Error::io("reading", &path))?;
-        if self.paranoid || record.seen != Some(state) {
-            let (found, _) = DigestReader::new(file).drain().map_err(Error::io("reading", &path))?;
-            if found != record.digest {
-                let message = format!("its digest is {found}: when it was made it was {}", record.digest);
-                return Err(Error::damaged(&path, message));
-            }
-            // Copied or restored, perhaps. Without a note the next run hashes again and nothing else.
-            let _ = write_whole(&at, &Record { seen: Some(state), ..record });
-        }
-        let Record { digest, size, .. } = record;
-        Ok(Some(Stored { id: id.clone(), path, digest, size }))
+        let place = self.place(id);
+        Ok(place.find(self.paranoid)?.map(|record| stored(id, place, record)))
     }
 
     /// Waits until nobody else makes a package of this component, and keeps it so.
@@ -90,12 +58,11 @@ impl Store {
     /// When the cache cannot be written.
     pub fn claim(&self, name: &PackageName) -> Result<Claim, Error> {
         let path = self.cache.lock(name);
-        let directory = self.cache.component(name);
-        fs::create_dir_all(&directory).map_err(Error::io("making", &directory))?;
-        let options = File::options().create(true).truncate(false).write(true).open(&path);
-        let file = options.map_err(Error::io("opening", &path))?;
+        make_directory(&self.cache.component(name))?;
+        let file = File::options().create(true).truncate(false).write(true).open(&path);
+        let file = file.map_err(Error::io("opening", &path))?;
         file.lock().map_err(Error::io("locking", &path))?;
-        Ok(Claim(file))
+        Ok(Claim { _lock: file })
     }
 
     /// Takes in a package that `write` writes to an empty file and gives the digest and length of.
@@ -108,21 +75,9 @@ impl Store {
         id: &PackageId,
         write: impl FnOnce(&File) -> Result<(Digest, u64), Error>,
     ) -> Result<Stored, Error> {
-        let (path, at) = (self.cache.package(id), self.cache.record(id));
-        let unnamed = Unnamed::new(&self.cache.component(&id.name())).map_err(Error::io("writing", &path))?;
-        let (digest, size) = write(unnamed.file())?;
-        unnamed.file().sync_all().map_err(Error::io("writing", &path))?;
-        match fs::remove_file(&at) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io("removing", &at)(error));
-            }
-            _ => {}
-        }
-        unnamed.name(&path).map_err(Error::io("naming", &path))?;
-        // Only now: a name changes the state.
-        let seen = FileState::of(unnamed.file()).ok();
-        write_whole(&at, &Record { digest, size, seen })?;
-        Ok(Stored { id: id.clone(), path, digest, size })
+        let place = self.place(id);
+        let record = place.put(std::collections::BTreeMap::new(), write)?;
+        Ok(stored(id, place, record))
     }
 
     /// Notes that this is the id that was last built of a variant.
@@ -136,27 +91,20 @@ impl Store {
         }
         write_bytes(&path, id.as_str().as_bytes())
     }
+
+    fn place(&self, id: &PackageId) -> Place {
+        Place { file: self.cache.package(id), record: self.cache.record(id) }
+    }
 }
 
-fn write_whole(path: &Path, value: &impl Serialize) -> Result<(), Error> {
-    let bytes = json::to_canonical(value).map_err(|error| Error::io("writing", path)(error.into()))?;
-    write_bytes(path, &bytes)
-}
-
-/// Writes a small file that appears whole or not at all; its directory exists.
-pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let write = || {
-        let unnamed = Unnamed::new(directory)?;
-        (&**unnamed.file()).write_all(bytes)?;
-        unnamed.file().sync_all()?;
-        unnamed.name(path)
-    };
-    write().map_err(Error::io("writing", path))
+fn stored(id: &PackageId, place: Place, record: Record) -> Stored {
+    Stored { id: id.clone(), path: place.file, digest: record.digest, size: record.size }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     fn put(store: &Store, id: &PackageId, text: &str) -> Stored {
@@ -208,7 +156,7 @@ mod tests {
         assert!(error.contains("zlib--1.tar.xz") && error.contains("when it was made it was"), "{error}");
         fs::write(cache.record(&id), "{}").unwrap();
         let error = store.find(&id).unwrap_err().to_string();
-        assert!(error.contains("zlib--1.json") && error.contains("no record of a package"), "{error}");
+        assert!(error.contains("zlib--1.json") && error.contains("no record of a file"), "{error}");
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn what_is_required_has_to_be_there_in_its_variant() {
         refusal(&packages, &[]),
         "`a--1` requires `c`, which is not among the packages: add it\n\
          `a--1` requires `b`, but `b--1` is variant `debug`\n\
-         `a--1` requires `d` in variant `small`, but `d--1` is variant `<default>`"
+         `a--1` requires variant `small` of `d`, but `d--1` is variant `<default>`"
     );
 }
 

@@ -1,0 +1,309 @@
+//! One package: sources, recipe and dependencies are laid out, the script runs, and what it leaves is packed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bake_archive::{ExtractOptions, extract, remove_tree};
+use bake_base::json;
+use bake_host::{Entry, InstallRoot, PackageId, PkgInfo, ROOT};
+use bake_tree::{Content, Metadata, Node, Tree, ValidTree};
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::error::chain;
+use crate::fetch::Wanted;
+use crate::kept::make_directory;
+use crate::pack::{self, EPOCH};
+use crate::recipe::{Identified, SourceId};
+use crate::sandbox::{self, BUILD_ID, Mount, Spec, builds_as_nobody, hand_over};
+use crate::source::Source;
+use crate::surroundings::Surroundings;
+use crate::workshop::{Dependency, Event, Workshop};
+
+/// How much of a log is shown when a build fails.
+const LINES_SHOWN: usize = 25;
+/// Where programs are, when a script does not say otherwise.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A package that has been built and not yet written.
+pub(crate) struct Built {
+    /// What it holds; its files lie in the directory of the build.
+    pub tree: ValidTree,
+    _directory: BuildDirectory,
+}
+
+/// The directory of a build, which goes away with it.
+struct BuildDirectory {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl BuildDirectory {
+    /// An empty directory for the build `name`. Whoever made one before is dead, or would hold the claim.
+    fn new(workshop: &Workshop<'_>, name: &str) -> Result<Self, Error> {
+        let all = workshop.cache.build();
+        let private = fs::DirBuilder::new().recursive(true).mode(0o700).create(&all);
+        private.map_err(Error::io("making", &all))?;
+        let path = all.join(name);
+        remove_tree(&path)?;
+        make_directory(&path)?;
+        Ok(Self { path, keep: workshop.keep })
+    }
+
+    fn make(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.path.join(name);
+        make_directory(&path)?;
+        Ok(path)
+    }
+}
+
+impl Drop for BuildDirectory {
+    fn drop(&mut self) {
+        if !self.keep {
+            // What stays is removed by the next build of the package.
+            let _ = remove_tree(&self.path);
+        }
+    }
+}
+
+impl Workshop<'_> {
+    /// Builds a package with `dependencies`, all that it requires, in a directory called `name` that no other
+    /// build uses. The caller has claimed the component.
+    pub(crate) fn build(
+        &self,
+        name: &str,
+        package: &Identified<'_>,
+        dependencies: &[Arc<Dependency>],
+        surroundings: &Surroundings,
+    ) -> Result<Built, Error> {
+        let id = &package.id;
+        let directory = BuildDirectory::new(self, name)?;
+        let result = directory.make("result")?;
+        let mut mounts = self.inputs(package, &directory, dependencies)?;
+        let packages = format!("{ROOT}/packages");
+        for dependency in dependencies {
+            mounts.push(mount(&dependency.root, &format!("{packages}/{}", dependency.package.id), false));
+        }
+        mounts.push(mount(&result, &format!("{packages}/{id}"), true));
+        let documents = documents(package)?;
+        for (name, bytes) in &documents {
+            let path = result.join(name);
+            fs::write(&path, bytes).map_err(Error::io("writing", &path))?;
+        }
+        let builder = self.builders.root(package.recipe.docker.as_deref(), &self.trees)?;
+        let spec = Spec {
+            mounts,
+            command: command(package),
+            environment: environment(package, surroundings, &builder),
+            root: builder,
+            working_directory: "/".to_owned(),
+            hostname: surroundings.hostname.to_owned(),
+            uid: surroundings.id,
+            gid: surroundings.id,
+            network: package.recipe.network,
+            cpus: surroundings.cpus,
+            limits: self.limits.clone(),
+            shuffled_src: surroundings.is_shuffled,
+            real_prefix: surroundings.real_prefix.map(str::to_owned),
+        };
+        self.run(id, &spec)?;
+        let tree = pack::tree(id, &result, &documents, self.threads)?;
+        check(id, &tree, dependencies)?;
+        Ok(Built { tree, _directory: directory })
+    }
+
+    /// Lays out what the script reads: `/pkg/src`, `/pkg/build`, `/pkg/extra` and the install root of what the
+    /// package requires.
+    fn inputs(
+        &self,
+        package: &Identified<'_>,
+        directory: &BuildDirectory,
+        dependencies: &[Arc<Dependency>],
+    ) -> Result<Vec<Mount>, Error> {
+        let recipe = package.recipe;
+        let sources = directory.make("src")?;
+        for (name, source) in &recipe.sources {
+            let cache_dir = self.cache.component(&recipe.name);
+            make_directory(&cache_dir)?;
+            let wanted = Wanted {
+                package: recipe.name.as_str(),
+                name,
+                source,
+                recipe_dir: recipe.directory(),
+                cache_dir: &cache_dir,
+            };
+            let fetched = self.fetcher.ensure(&wanted)?;
+            for warning in &fetched.warnings {
+                (self.report)(&Event::Warning(format!(
+                    "package `{}`: source `{name}`: {warning}",
+                    recipe.name
+                )));
+            }
+            self.fetcher.materialise(&fetched, &sources.join(name))?;
+        }
+        let full = sources.join("buildinfo.full.json");
+        fs::write(&full, &documents(package)?[0].1).map_err(Error::io("writing", &full))?;
+        let build = directory.path.join("build");
+        recipe.files.snapshot(&build).map_err(|error| Error::package(&package.id, chain(&error)))?;
+        let root = directory.path.join("root");
+        extract(&install_root(&package.id, dependencies)?, &root, ExtractOptions::default())?;
+        if builds_as_nobody() {
+            for path in [&build, &root] {
+                hand_over(path, (BUILD_ID, BUILD_ID)).map_err(Error::io("handing over", path))?;
+            }
+        }
+        let mut mounts = vec![
+            mount(&sources, "/pkg/src", true),
+            mount(&build, "/pkg/build", false),
+            mount(&root, ROOT, false),
+        ];
+        let extra = build.join("extra");
+        if extra.is_dir() {
+            mounts.push(mount(&extra, "/pkg/extra", false));
+        }
+        Ok(mounts)
+    }
+
+    /// Runs the script, whose output is kept in a log.
+    fn run(&self, id: &PackageId, spec: &Spec) -> Result<(), Error> {
+        let path = self.cache.log(id);
+        let mut log = File::create(&path).map_err(Error::io("writing", &path))?;
+        let outcome = sandbox::run(&self.launcher, spec, &mut log, self.stop);
+        let failed = match outcome {
+            Ok(outcome) => {
+                for warning in &outcome.warnings {
+                    (self.report)(&Event::Warning(warning.clone()));
+                }
+                match (outcome.code, outcome.signal) {
+                    (Some(0), _) => return Ok(()),
+                    (Some(code), _) => format!("its build ended with status {code}"),
+                    (None, signal) => format!("its build was ended by signal {}", signal.unwrap_or_default()),
+                }
+            }
+            // The machine refuses: no log tells more.
+            Err(error @ sandbox::SandboxError::Refused { .. }) => return Err(Error::package(id, error)),
+            Err(error) => chain(&error),
+        };
+        let text = fs::read(&path).map_err(Error::io("reading", &path))?;
+        Err(Error::package(id, format!("{failed}{}\n  the whole log is `{}`", tail(&text), path.display())))
+    }
+}
+
+/// The last lines of a log, each behind a bar.
+fn tail(log: &[u8]) -> String {
+    let text = String::from_utf8_lossy(log);
+    let lines: Vec<_> = text.lines().collect();
+    let shown = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+    shown.iter().map(|line| format!("\n  | {line}")).collect()
+}
+
+fn mount(source: &Path, target: &str, writable: bool) -> Mount {
+    Mount { source: source.to_owned(), target: target.to_owned(), writable }
+}
+
+/// What the script is run by. The builder that recipes mean when they name none runs every script in a bash that
+/// stops at the first failure, and recipes count on it; other builders run it as it says itself.
+fn command(package: &Identified<'_>) -> Vec<String> {
+    let script = format!("/pkg/build/{}", package.recipe.build_script);
+    if package.recipe.docker.is_some() {
+        return vec![script];
+    }
+    ["/bin/bash", "-o", "nounset", "-o", "pipefail", "-o", "errexit", &script].map(str::to_owned).to_vec()
+}
+
+fn environment(
+    package: &Identified<'_>,
+    surroundings: &Surroundings,
+    builder: &Path,
+) -> BTreeMap<String, String> {
+    let id = &package.id;
+    let fixed = [
+        ("PKG_NAME", id.name().to_string()),
+        ("PKG_VERSION", id.version().to_string()),
+        ("PKG_ID", id.to_string()),
+        ("PKG_PATH", format!("{ROOT}/packages/{id}")),
+        ("PKG_VARIANT", package.recipe.variant.to_string()),
+        ("NUM_CORES", surroundings.cores.to_string()),
+        ("SOURCE_DATE_EPOCH", EPOCH.seconds().to_string()),
+        ("PATH", PATH.to_owned()),
+        ("HOME", "/root".to_owned()),
+        ("TZ", "UTC".to_owned()),
+        ("LC_ALL", "C.UTF-8".to_owned()),
+    ];
+    let fixed = fixed.map(|(name, value)| (name.to_owned(), value));
+    fixed.into_iter().chain(surroundings.clock(builder)).collect()
+}
+
+/// `buildinfo.full.json` and `pkginfo.json`: what the package was made from, and what it tells hosts.
+fn documents(package: &Identified<'_>) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
+    let recipe = package.recipe;
+    let mut full = json!({
+        "build_ids": package.document,
+        "name": recipe.name,
+        "package_version": package.id.version(),
+        "variant": recipe.variant.name(),
+    });
+    let sources = recipe.sources.iter().map(|(name, source)| (name.clone(), described(source)));
+    full["sources"] = sources.collect::<serde_json::Map<_, _>>().into();
+    let full = json::to_canonical(&full).map_err(|error| Error::package(&package.id, error))?;
+    let info = PkgInfo {
+        environment: recipe.environment.clone(),
+        state_directory: recipe.state_directory,
+        requires: recipe.requires.iter().cloned().collect(),
+        username: recipe.username.clone(),
+        group: recipe.group.clone(),
+        sysctl: recipe.sysctl.clone(),
+        variant: recipe.variant.clone(),
+    };
+    Ok(vec![("buildinfo.full.json", full), ("pkginfo.json", info.to_bytes())])
+}
+
+/// A source as the recipe gives it, for people who ask where a package comes from.
+fn described(source: &Source) -> Value {
+    let mut value = match source {
+        Source::Git { url, ref_origin, .. } => json!({ "git": url, "ref_origin": ref_origin }),
+        Source::GitLocal { rel_path } => json!({ "rel_path": rel_path }),
+        Source::Url(download) | Source::UrlExtract(download) => json!({ "url": download.url }),
+    };
+    if let (Some(id), Value::Object(object)) = (SourceId::of(source), &mut value) {
+        object.insert("id".to_owned(), json!(id));
+    }
+    value
+}
+
+/// The install root of what a package requires, as a tree.
+fn install_root(id: &PackageId, dependencies: &[Arc<Dependency>]) -> Result<ValidTree, Error> {
+    let packages: Vec<_> = dependencies.iter().map(|dependency| dependency.package.clone()).collect();
+    let root = InstallRoot::resolve(&packages, &BTreeSet::new()).map_err(|problems| {
+        Error::package(id, format!("what it requires does not fit together:\n  {problems}"))
+    })?;
+    let mut tree = Tree::new();
+    for (path, entry) in root.entries(ROOT).into_iter().chain(root.unit_entries()) {
+        let (mode, node) = match entry {
+            Entry::Directory => {
+                tree.make_directory(&path, Metadata::root(0o755))
+                    .map_err(|error| Error::package(id, error))?;
+                continue;
+            }
+            Entry::Symlink(target) => (0o777, Node::Symlink(target)),
+            Entry::File(bytes) => (0o644, Node::File(Content::bytes(bytes))),
+        };
+        tree.put(&path, Metadata::root(mode), node).map_err(|error| Error::package(id, error))?;
+    }
+    tree.clamp_times(EPOCH);
+    tree.seal();
+    ValidTree::new(tree).map_err(|problems| Error::listed(id, &problems))
+}
+
+/// Finds what would only show on a host: the package and all that it requires have to fit together there.
+fn check(id: &PackageId, tree: &ValidTree, dependencies: &[Arc<Dependency>]) -> Result<(), Error> {
+    let own = crate::workshop::read_package(id, tree.tree(), &bake_tree::TreePath::root())?;
+    let mut packages: Vec<_> = dependencies.iter().map(|dependency| dependency.package.clone()).collect();
+    packages.push(own);
+    InstallRoot::check_every_role(&packages).map_err(|problems| {
+        Error::package(id, format!("it does not fit together with what it requires:\n  {problems}"))
+    })
+}

@@ -1,0 +1,166 @@
+//! Everything that a run works with: where things lie, how sources are fetched, what packages are built in.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bake_archive::{OpenOptions, open_rootfs};
+use bake_base::Digest;
+use bake_host::{Package, PackageId};
+use bake_tree::{Member, Policy, Tree, TreePath, ValidTree};
+
+use crate::Error;
+use crate::builders::Builders;
+use crate::cache::Cache;
+use crate::extracted::ExtractedTrees;
+use crate::fetch::Fetcher;
+use crate::kept::make_directory;
+use crate::sandbox::Limits;
+use crate::store::{Store, Stored};
+
+/// What happens while packages are made, for whoever watches.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A package is being built.
+    Building(&'a PackageId),
+    /// A package was built.
+    Built(&'a PackageId),
+    /// A package was taken from a repository.
+    Taken(&'a PackageId, &'a str),
+    /// Something that the user should know.
+    Warning(String),
+}
+
+/// What a run works with.
+pub struct Workshop<'a> {
+    /// Where outputs and sources lie.
+    pub cache: Cache,
+    /// The packages that are there.
+    pub store: Store,
+    /// What packages are built in.
+    pub builders: Builders,
+    /// How sources come here.
+    pub fetcher: Fetcher,
+    /// The `bake` executable, which becomes the sandbox.
+    pub launcher: PathBuf,
+    /// Where packages may be already: directories or URLs of web roots.
+    pub repositories: Vec<String>,
+    /// By which digests packages are taken from there.
+    pub locked: BTreeMap<PackageId, Digest>,
+    /// What a build may use.
+    pub limits: Limits,
+    /// How many processors a build is told there are.
+    pub cores: usize,
+    /// How many threads compress.
+    pub threads: usize,
+    /// Whether the directories of builds stay.
+    pub keep: bool,
+    /// Set to end everything.
+    pub stop: &'a AtomicBool,
+    /// Hears what happens.
+    pub report: &'a (dyn Fn(&Event<'_>) + Sync),
+    /// Whether files are hashed again however unchanged they look.
+    pub(crate) paranoid: bool,
+    pub(crate) trees: ExtractedTrees,
+    pub(crate) loaded: Mutex<BTreeMap<PackageId, Arc<Dependency>>>,
+}
+
+/// A package that builds can use.
+#[derive(Debug)]
+pub(crate) struct Dependency {
+    pub package: Package,
+    /// Where it is extracted.
+    pub root: PathBuf,
+}
+
+/// The parts of a [`Workshop`] that have no default.
+pub struct Equipment<'a> {
+    /// As [`Workshop::builders`].
+    pub builders: Builders,
+    /// As [`Workshop::fetcher`].
+    pub fetcher: Fetcher,
+    /// As [`Workshop::launcher`].
+    pub launcher: PathBuf,
+    /// As [`Workshop::stop`].
+    pub stop: &'a AtomicBool,
+    /// As [`Workshop::report`].
+    pub report: &'a (dyn Fn(&Event<'_>) + Sync),
+}
+
+impl<'a> Workshop<'a> {
+    /// A workshop for the tree in `directory`.
+    pub fn new(directory: &Path, paranoid: bool, equipment: Equipment<'a>) -> Self {
+        let cache = Cache::of(directory);
+        let Equipment { builders, fetcher, launcher, stop, report } = equipment;
+        Self {
+            store: Store::new(cache.clone(), paranoid),
+            trees: ExtractedTrees::new(cache.extracted(), paranoid),
+            cache,
+            builders,
+            fetcher,
+            launcher,
+            repositories: Vec::new(),
+            locked: BTreeMap::new(),
+            limits: Limits::default(),
+            cores: 1,
+            threads: 1,
+            keep: false,
+            paranoid,
+            stop,
+            report,
+            loaded: Mutex::default(),
+        }
+    }
+
+    /// The members of a package, read in place; its digest is checked.
+    pub(crate) fn members(&self, stored: &Stored) -> Result<Vec<Member>, Error> {
+        let scratch = self.cache.build();
+        make_directory(&scratch)?;
+        let options = OpenOptions { scratch, threads: self.threads, ..OpenOptions::default() };
+        let opened = open_rootfs(&stored.path, &options)?;
+        for input in opened.inputs {
+            let found = input.digest.wait()?;
+            if found != stored.digest {
+                let message = format!("its digest is {found}: when it was made it was {}", stored.digest);
+                return Err(Error::damaged(&stored.path, message));
+            }
+        }
+        Ok(opened.layers.into_iter().flat_map(|(members, _)| members).collect())
+    }
+
+    /// The tree of a package.
+    pub(crate) fn tree(&self, stored: &Stored) -> Result<ValidTree, Error> {
+        tree_of(&stored.id, self.members(stored)?)
+    }
+
+    /// A package for builds to use.
+    pub(crate) fn dependency(&self, stored: &Stored) -> Result<Arc<Dependency>, Error> {
+        let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dependency) = loaded().get(&stored.id) {
+            return Ok(Arc::clone(dependency));
+        }
+        let root = self.trees.get(&stored.digest, || self.tree(stored))?;
+        let opened = open_rootfs(&root, &OpenOptions::default())?;
+        let members = opened.layers.into_iter().flat_map(|(members, _)| members);
+        let tree = tree_of(&stored.id, members.collect())?;
+        let package = read_package(&stored.id, tree.tree(), &TreePath::root())?;
+        let dependency = Arc::new(Dependency { package, root });
+        loaded().insert(stored.id.clone(), Arc::clone(&dependency));
+        Ok(dependency)
+    }
+}
+
+/// What other packages need to know of the one at `at`.
+pub(crate) fn read_package(id: &PackageId, tree: &Tree, at: &TreePath) -> Result<Package, Error> {
+    Package::read(id.clone(), tree, at).map_err(|problems| Error::listed(id, &problems))
+}
+
+/// The members of a package as a tree.
+fn tree_of(id: &PackageId, members: Vec<Member>) -> Result<ValidTree, Error> {
+    let mut tree = Tree::new();
+    tree.apply(members, Policy::TAR).map_err(|problems| Error::listed(id, &problems))?;
+    tree.seal();
+    ValidTree::new(tree).map_err(|problems| Error::listed(id, &problems))
+}
