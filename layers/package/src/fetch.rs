@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bake_base::{Digest, FileState};
+use bake_base::Digest;
 
 pub use self::error::{Failed, FetchError, FetchProblem};
 pub use self::url::{Mirror, ParseMirrorError};
@@ -180,8 +180,6 @@ pub enum Content {
         path: PathBuf,
         /// Its digest.
         sha256: Digest,
-        /// The state in which it had this digest.
-        state: FileState,
         /// Whether it is to be extracted, and as what.
         extract: Option<ArchiveKind>,
     },
@@ -267,8 +265,7 @@ impl Fetcher {
         extract: Option<ArchiveKind>,
     ) -> Result<Fetched, FetchProblem> {
         let done = self.download(wanted, download)?;
-        let content =
-            Content::File { path: done.path, sha256: done.digests.sha256, state: done.state, extract };
+        let content = Content::File { path: done.path, sha256: done.digests.sha256, extract };
         Ok(Fetched { warnings: done.warnings, ..wanted.fetched(content) })
     }
 }

@@ -5,8 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bake_base::FileState;
-
 use super::error::{Failed, FetchProblem};
 use super::http::Failure;
 use super::part::Part;
@@ -21,7 +19,6 @@ const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// A file of the cache that is what its recipe says.
 pub(super) struct Downloaded {
     pub path: PathBuf,
-    pub state: FileState,
     pub digests: Digests,
     pub warnings: Vec<String>,
 }
@@ -37,7 +34,7 @@ struct Task<'a> {
 
 /// What one place had.
 enum Outcome {
-    Here(FileState, Digests),
+    Here(Digests),
     Nothing(Failed),
 }
 
@@ -62,8 +59,8 @@ impl Fetcher {
 impl Task<'_> {
     fn run(&self) -> Result<Downloaded, FetchProblem> {
         // Without the lock first: a cache that is only read needs none.
-        if let Checked::Right(state, digests) = self.check()? {
-            return Ok(self.downloaded(state, digests, Vec::new()));
+        if let Checked::Right(digests) = self.check()? {
+            return Ok(self.downloaded(digests, Vec::new()));
         }
         let directory = self.wanted.directory();
         fs::create_dir_all(&directory).map_err(FetchProblem::io("creating", &directory))?;
@@ -71,7 +68,7 @@ impl Task<'_> {
         let mut warnings = Vec::new();
         match self.check()? {
             // Somebody else fetched it meanwhile.
-            Checked::Right(state, digests) => return Ok(self.downloaded(state, digests, warnings)),
+            Checked::Right(digests) => return Ok(self.downloaded(digests, warnings)),
             Checked::Wrong(digests) => {
                 let quarantined = self.quarantine(&self.place, &digests)?;
                 let pin = &self.download.pin;
@@ -88,16 +85,16 @@ impl Task<'_> {
             }
             Checked::Absent => {}
         }
-        if let Some((state, digests)) = self.complete_part()? {
-            return Ok(self.downloaded(state, digests, warnings));
+        if let Some(digests) = self.complete_part()? {
+            return Ok(self.downloaded(digests, warnings));
         }
         let mut failures = Vec::new();
         for candidate in self.candidates() {
             match self.try_place(&candidate)? {
-                Outcome::Here(state, digests) => {
+                Outcome::Here(digests) => {
                     // What a mirror lacks is worth knowing even if the build goes on.
                     warnings.extend(failures.iter().map(ToString::to_string));
-                    return Ok(self.downloaded(state, digests, warnings));
+                    return Ok(self.downloaded(digests, warnings));
                 }
                 Outcome::Nothing(failed) => failures.push(failed),
             }
@@ -109,8 +106,8 @@ impl Task<'_> {
         Err(FetchProblem::Failed(failures))
     }
 
-    fn downloaded(&self, state: FileState, digests: Digests, warnings: Vec<String>) -> Downloaded {
-        Downloaded { path: self.place.clone(), state, digests, warnings }
+    fn downloaded(&self, digests: Digests, warnings: Vec<String>) -> Downloaded {
+        Downloaded { path: self.place.clone(), digests, warnings }
     }
 
     fn beside(&self, extension: &str) -> PathBuf {
@@ -131,7 +128,7 @@ impl Task<'_> {
     }
 
     /// A transfer that ended just before its process did.
-    fn complete_part(&self) -> Result<Option<(FileState, Digests)>, FetchProblem> {
+    fn complete_part(&self) -> Result<Option<Digests>, FetchProblem> {
         let path = self.beside("part");
         if !path.exists() {
             return Ok(None);
@@ -142,7 +139,8 @@ impl Task<'_> {
         if !digests.fit(&self.download.pin) {
             return Ok(None);
         }
-        Ok(Some((self.settle(part)?, digests)))
+        self.settle(part)?;
+        Ok(Some(digests))
     }
 
     fn part(&self) -> Result<Part, FetchProblem> {
@@ -150,10 +148,8 @@ impl Task<'_> {
         Part::open(&path).map_err(FetchProblem::io("opening", &path))
     }
 
-    fn settle(&self, part: Part) -> Result<FileState, FetchProblem> {
-        let failed = || FetchProblem::io("writing", &self.place);
-        part.settle(&self.place).map_err(failed())?;
-        FileState::of(&File::open(&self.place).map_err(failed())?).map_err(failed())
+    fn settle(&self, part: Part) -> Result<(), FetchProblem> {
+        part.settle(&self.place).map_err(FetchProblem::io("writing", &self.place))
     }
 
     fn quarantine(&self, file: &Path, digests: &Digests) -> Result<PathBuf, FetchProblem> {
@@ -258,7 +254,8 @@ impl Task<'_> {
         let pin = &self.download.pin;
         let digests = Digests::of(file, pin).map_err(reading())?;
         if digests.fit(pin) {
-            return Ok((Outcome::Here(self.settle(part)?, digests), None));
+            self.settle(part)?;
+            return Ok((Outcome::Here(digests), None));
         }
         let quarantined = self.quarantine(&part.path, &digests)?;
         part.forget().map_err(FetchProblem::io("removing", &part.path))?;

@@ -134,6 +134,14 @@ pub enum FetchProblem {
     /// An archive cannot be extracted.
     #[error("it cannot be extracted")]
     Archive(#[source] ArchiveError),
+    /// An archive whose members make no tree.
+    #[error("`{}` cannot be extracted: {}", path.display(), problems.join("; "))]
+    Members {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with which of them.
+        problems: Vec<String>,
+    },
     /// There is no git.
     #[error("`{program}` is needed to read repositories, and it is not installed: install git")]
     NoGit {

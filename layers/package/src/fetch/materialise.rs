@@ -5,7 +5,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use bake_base::{Digest, FileState, Hasher};
+use bake_archive::{ExtractOptions, OpenOptions, SourceArchive, open_source_archive, remove_tree};
+use bake_base::{Digest, Hasher};
+use bake_tree::{Policy, Tree, ValidTree};
 
 use super::error::FetchProblem;
 use super::files::{self, EPOCH};
@@ -17,26 +19,26 @@ use crate::source::Commit;
 impl Fetcher {
     /// Puts a source into the new directory `into`: a file under its own name, the members of an archive
     /// without their top directory, or a repository with the commit checked out. Owners are whoever runs
-    /// this; modes are 0644 and 0755, but for those of an archive's members.
+    /// this; modes are 0644 and 0755, but for those of an archive's members. Gives what the user should know.
     ///
     /// # Errors
     /// When `into` exists or its files cannot be made; what was made of it is removed again.
-    pub fn materialise(&self, fetched: &Fetched, into: &Path) -> Result<(), FetchError> {
+    pub fn materialise(&self, fetched: &Fetched, into: &Path) -> Result<Vec<String>, FetchError> {
         let failed = |problem| {
             let (package, name) = (fetched.package.clone(), fetched.name.clone());
             FetchError { package, name, problem: Box::new(problem) }
         };
         fs::create_dir(into).map_err(FetchProblem::io("creating", into)).map_err(failed)?;
         let result = match &fetched.content {
-            Content::File { path, sha256, state: _, extract: None } => copy(path, *sha256, into),
-            Content::File { path, sha256: _, state, extract: Some(_) } => extract(path, state, into),
+            Content::File { path, sha256, extract: None } => copy(path, *sha256, into).map(|()| Vec::new()),
+            Content::File { path, sha256, extract: Some(_) } => extract(path, *sha256, into),
             Content::Repository { git_directory, commit, sha256 } => {
-                self.check_out(git_directory, commit, *sha256, into)
+                self.check_out(git_directory, commit, *sha256, into).map(|()| Vec::new())
             }
         };
         result.map_err(|problem| {
             // The first failure is the one to tell.
-            let _ = fs::remove_dir_all(into);
+            let _ = remove_tree(into);
             failed(problem)
         })
     }
@@ -103,13 +105,33 @@ fn finish(path: &Path, mode: u32) -> io::Result<()> {
     files::set_time(path, EPOCH)
 }
 
-/// Extracts an archive that is still what it was when it was checked.
-fn extract(path: &Path, state: &FileState, into: &Path) -> Result<(), FetchProblem> {
-    let file = File::open(path).map_err(FetchProblem::io("opening", path))?;
-    let now = FileState::of(&file).map_err(FetchProblem::io("reading", path))?;
-    if now != *state {
+/// Extracts an archive without its top directory, times as they are in it.
+fn extract(path: &Path, sha256: Digest, into: &Path) -> Result<Vec<String>, FetchProblem> {
+    let members = |problems: Vec<String>| FetchProblem::Members { path: path.to_owned(), problems };
+    // Decoded beside the result, where there is room for it anyway.
+    let scratch = into.parent().unwrap_or(Path::new(".")).to_owned();
+    let options = OpenOptions { scratch, ..OpenOptions::default() };
+    let archive = open_source_archive(path, &options).and_then(SourceArchive::strip_top_directory);
+    let archive = archive.map_err(FetchProblem::Archive)?;
+    let mut warnings = archive.warnings;
+    let mut tree = Tree::new();
+    tree.apply(archive.members, Policy::TAR).map_err(|problems| members(spelled(&problems)))?;
+    let tree = ValidTree::new(tree).map_err(|problems| members(spelled(&problems)))?;
+    // Whoever builds is not root and has to read what is there.
+    let extracted = bake_archive::extract(&tree, into, ExtractOptions { readable: true });
+    let extracted = extracted.map_err(FetchProblem::Archive)?;
+    // Only now: it tells of what was extracted.
+    if archive.digest.wait().map_err(FetchProblem::Archive)? != sha256 {
         return Err(FetchProblem::Changed { path: path.to_owned() });
     }
-    let error = io::Error::new(io::ErrorKind::Unsupported, "archives cannot be extracted yet");
-    Err(FetchProblem::io("extracting into", into)(error))
+    if extracted.devices > 0 {
+        let (count, names) = (extracted.devices, spelled(&extracted.first_devices).join(", "));
+        warnings.push(format!("`{}`: {count} devices are left out: {names}", path.display()));
+    }
+    finish(into, 0o755).map_err(FetchProblem::io("writing", into))?;
+    Ok(warnings)
+}
+
+fn spelled(problems: &[impl ToString]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }

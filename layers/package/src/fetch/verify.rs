@@ -22,7 +22,7 @@ pub(super) struct Digests {
 /// What a file of the cache turned out to be.
 pub(super) enum Checked {
     Absent,
-    Right(FileState, Digests),
+    Right(Digests),
     Wrong(Digests),
 }
 
@@ -116,7 +116,7 @@ pub(super) fn check(path: &Path, note: &Path, pin: &Pin, paranoid: bool) -> Resu
             digests
         }
     };
-    Ok(if digests.fit(pin) { Checked::Right(state, digests) } else { Checked::Wrong(digests) })
+    Ok(if digests.fit(pin) { Checked::Right(digests) } else { Checked::Wrong(digests) })
 }
 
 fn recall(note: &Path, state: &FileState, pin: &Pin) -> Option<Digests> {

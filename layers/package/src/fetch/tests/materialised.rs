@@ -9,7 +9,7 @@ use super::*;
 fn materialise(scene: &Scene, fetched: &Fetched) -> Result<PathBuf, String> {
     let into = scene.path("into");
     let fetcher = Fetcher::new(scene.options()).unwrap();
-    fetcher.materialise(fetched, &into).map(|()| into).map_err(|error| scene.plain(&error.to_string()))
+    fetcher.materialise(fetched, &into).map(|_| into).map_err(|error| scene.plain(&error.to_string()))
 }
 
 fn mode(path: &Path) -> u32 {
@@ -41,6 +41,85 @@ fn a_file_that_changed_since_it_was_checked_is_refused() {
     assert_eq!(
         materialise(&scene, &fetched).unwrap_err(),
         "package `zlib`: source `src`: `SCRATCH/cache/src/a.bin` changed while it was used: run again when nothing \
+         writes to it"
+    );
+    assert!(!scene.path("into").exists());
+}
+
+/// A tar with a directory, a program in it, and a symbolic link.
+fn archive() -> Vec<u8> {
+    let mut tar = tar_of("pkg-1.0/bin/run", 0o700, b"#!/bin/sh\n");
+    tar.extend(header("pkg-1.0/link", 0o777, b'2', "bin/run", 0));
+    tar.extend([0; 1024]);
+    tar
+}
+
+fn tar_of(name: &str, mode: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut tar = header(name, mode, b'0', "", bytes.len());
+    tar.extend(bytes);
+    tar.resize(tar.len().next_multiple_of(512), 0);
+    tar
+}
+
+fn header(name: &str, mode: u32, kind: u8, link: &str, size: usize) -> Vec<u8> {
+    let mut header = vec![0; 512];
+    let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, name);
+    put(100, &format!("{mode:07o}"));
+    put(108, "0000000");
+    put(116, "0000000");
+    put(124, &format!("{size:011o}"));
+    put(136, &format!("{TIME:011o}"));
+    put(148, "        ");
+    put(157, link);
+    put(257, "ustar\u{0}00");
+    header[156] = kind;
+    let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+    header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    header
+}
+
+fn extracted(scene: &Scene, bytes: &[u8]) -> Result<PathBuf, String> {
+    scene.put("recipe/a.tar", bytes);
+    let download = Download { url: "file://a.tar".to_owned(), pin: pin(bytes) };
+    materialise(scene, &scene.fetch(&Source::UrlExtract(download)).unwrap())
+}
+
+#[test]
+fn an_archive_is_extracted_without_its_top_directory() {
+    let scene = Scene::new();
+    let into = extracted(&scene, &archive()).unwrap();
+    let run = into.join("bin/run");
+    assert_eq!((fs::read(&run).unwrap(), mode(&run), time(&run)), (b"#!/bin/sh\n".to_vec(), 0o700, TIME));
+    assert_eq!(fs::read_link(into.join("link")).unwrap(), Path::new("bin/run"));
+    assert_eq!((mode(&into), time(&into)), (0o755, 315_619_200));
+}
+
+#[test]
+fn what_is_no_archive_inside_leaves_nothing() {
+    let scene = Scene::new();
+    assert_eq!(
+        extracted(&scene, b"plain text").unwrap_err(),
+        "package `zlib`: source `src`: it cannot be extracted"
+    );
+    assert!(!scene.path("into").exists());
+    let mut outside = tar_of("pkg/../../evil", 0o644, b"evil");
+    outside.extend([0; 1024]);
+    let scene = Scene::new();
+    extracted(&scene, &outside).unwrap_err();
+    assert!(!scene.path("into").exists() && !scene.path("evil").exists());
+}
+
+#[test]
+fn an_archive_that_changed_since_it_was_checked_is_refused() {
+    let scene = Scene::new();
+    scene.put("recipe/a.tar", &archive());
+    let download = Download { url: "file://a.tar".to_owned(), pin: pin(&archive()) };
+    let fetched = scene.fetch(&Source::UrlExtract(download)).unwrap();
+    fs::write(path_of(&fetched), [tar_of("pkg/other", 0o644, b"other"), vec![0; 1024]].concat()).unwrap();
+    assert_eq!(
+        materialise(&scene, &fetched).unwrap_err(),
+        "package `zlib`: source `src`: `SCRATCH/cache/src/a.tar` changed while it was used: run again when nothing \
          writes to it"
     );
     assert!(!scene.path("into").exists());
