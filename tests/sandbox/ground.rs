@@ -99,6 +99,10 @@ impl Ground {
         fs::write(at("build/build"), "#!/bin/sh\n").unwrap();
         fs::write(at("dependencies/packages/zlib--1/lib/libz.so"), "z").unwrap();
         fs::write(at("src/source.c"), "int main;\n").unwrap();
+        // Only the sandbox is to stand between the build and these.
+        let mut chmod = Command::new("chmod");
+        chmod.args(["-R", "a+rwX"]).args(["root", "build", "dependencies"].map(at));
+        assert!(chmod.status().unwrap().success());
         fs::copy(std::env::current_exe().unwrap(), at("driver")).unwrap();
         fs::copy(env!("CARGO_BIN_EXE_bake"), at("bake")).unwrap();
         if who == Who::Nobody {
