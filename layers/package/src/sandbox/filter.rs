@@ -15,6 +15,9 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompCmpOp, SeccompCondition, Sec
 /// A flag of `unshare` alone: for `clone` these bits are a signal number.
 const CLONE_NEWTIME: u64 = 0x80;
 
+/// Types into a terminal; a constant of our own, since its type depends on the C library.
+const TIOCSTI: u64 = 0x5412;
+
 /// Pastes into a virtual console.
 const TIOCLINUX: u64 = 0x541c;
 
@@ -131,7 +134,7 @@ fn refused() -> io::Result<Calls> {
         libc::SYS_perf_event_open,
         libc::SYS_userfaultfd,
         libc::SYS_kexec_load,
-        #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+        #[cfg(not(all(target_arch = "aarch64", target_env = "musl")))] // missing in the table of names
         libc::SYS_kexec_file_load,
         libc::SYS_init_module,
         libc::SYS_finit_module,
@@ -159,26 +162,24 @@ fn refused() -> io::Result<Calls> {
     let set_id = [u64::from(libc::S_ISUID), u64::from(libc::S_ISGID)];
     let kind = MaskedEq(libc::S_IFMT.into());
     let devices = [libc::S_IFCHR, libc::S_IFBLK].map(u64::from);
-    let mut modes = vec![
+    let modes = [
         (libc::SYS_fchmod, 1),
         (libc::SYS_fchmodat, 2),
         (newer::FCHMODAT2, 2),
         (libc::SYS_mkdirat, 2),
         (libc::SYS_mknodat, 2),
     ];
-    let mut opens = vec![(libc::SYS_openat, 2)];
-    let mut mknods = vec![(libc::SYS_mknodat, 2)];
+    let opens = [(libc::SYS_openat, 2)];
+    let mknods = [(libc::SYS_mknodat, 2)];
     #[cfg(target_arch = "x86_64")]
-    {
-        modes.extend([
-            (libc::SYS_chmod, 1),
-            (libc::SYS_creat, 1),
-            (libc::SYS_mkdir, 1),
-            (libc::SYS_mknod, 1),
-        ]);
-        opens.push((libc::SYS_open, 1));
-        mknods.push((libc::SYS_mknod, 1));
-    }
+    let (modes, opens, mknods) = {
+        let old = [(libc::SYS_chmod, 1), (libc::SYS_creat, 1), (libc::SYS_mkdir, 1), (libc::SYS_mknod, 1)];
+        (
+            [&modes[..], &old].concat(),
+            [&opens[..], &[(libc::SYS_open, 1)]].concat(),
+            [&mknods[..], &[(libc::SYS_mknod, 1)]].concat(),
+        )
+    };
     for (call, mode) in modes {
         calls.when_any(call, mode, &set_id, &[])?;
     }
@@ -197,7 +198,7 @@ fn refused() -> io::Result<Calls> {
     // Other personalities change addresses and what `uname` says; asking for the present one is fine.
     calls.when(libc::SYS_personality, &[(0, Ne, 0), (0, Ne, 0xffff_ffff)])?;
     // Typing into somebody's terminal.
-    for request in [libc::TIOCSTI, TIOCLINUX] {
+    for request in [TIOCSTI, TIOCLINUX] {
         calls.when(libc::SYS_ioctl, &[(1, Eq, request)])?;
     }
     Ok(calls)
