@@ -17,15 +17,111 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Builds packages from recipes
+    Package(PackageArgs),
+    /// Builds every package of a tree of recipes, and its bootstrap tarball
+    Tree(TreeArgs),
     /// Turns a root file system into a bootable disk image
     Image(Box<ImageArgs>),
     /// Boots an image in QEMU, which leaves it untouched
     Boot(BootArgs),
+    /// Says what this machine allows, and how to mend it
+    Doctor {
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Writes completions for a shell to standard output
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// How packages are built, by `bake package` and `bake tree`.
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// Directory of the recipes; packages, sources and logs are kept in its `cache/`
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub tree: PathBuf,
+    /// The spec file, for its `[build]` and `[builders]` [default: bake.toml, where there is one]
+    #[arg(long, value_name = "FILE")]
+    pub spec: Option<PathBuf>,
+    /// Root file system to build in, for recipes whose `docker` field names none that the spec file knows
+    #[arg(long, value_name = "PATH")]
+    pub builder: Option<PathBuf>,
+    /// Directory or URL that may have packages already; they are taken by the digests of bake.lock alone; may be repeated
+    #[arg(long, value_name = "DIR|URL")]
+    pub repository: Vec<String>,
+    /// Try downloads whose URL begins with FROM at TO first; may be repeated
+    #[arg(long, value_name = "FROM=TO")]
+    pub mirror: Vec<String>,
+    /// Ask no network: sources have to be in the cache
+    #[arg(long)]
+    pub offline: bool,
+    /// Packages to build at once [default: as many as there are processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// Seconds that the build of one package may take [default: 7200]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: Option<u64>,
+    /// Print the packages in build order, and build nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Keep the directories of builds
+    #[arg(long)]
+    pub keep: bool,
+    /// Hash every file again, even when size, times and inode say that it did not change
+    #[arg(long)]
+    pub paranoid: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `bake package`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bake package --tree packages --builder builder.tar --recursive zlib
+  bake package --tree packages --plan                 prints every id, in build order, without network
+  bake package --tree packages --check zlib           builds it twice in differing surroundings")]
+pub struct PackageArgs {
+    /// The packages, as NAME or NAME/VARIANT; all of them, and what they require, when none is named
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Build what they require too, where it is not there
+    #[arg(long)]
+    pub recursive: bool,
+    /// Build again in surroundings that differ in all that must not matter, and compare byte by byte
+    #[arg(long, conflicts_with = "plan")]
+    pub check: bool,
+    #[command(flatten)]
+    pub build: BuildArgs,
+}
+
+/// `bake tree`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bake tree --tree packages --builder builder.tar --out product
+  bake tree --tree packages --variant installer --out product
+  bake tree --tree packages --lock                    writes bake.lock and says what moved")]
+pub struct TreeArgs {
+    /// Which tree: the beginning of its VARIANT.treeinfo.json [default: treeinfo.json]
+    #[arg(long)]
+    pub variant: Option<String>,
+    /// Directory for the packages, the bootstrap tarball, the manifest and its sums [default: the cache alone]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Write bake.lock in the tree's directory, with the digest of everything that may move
+    #[arg(long, conflicts_with = "plan")]
+    pub lock: bool,
+    #[command(flatten)]
+    pub build: BuildArgs,
 }
 
 /// `bake image`.

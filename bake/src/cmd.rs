@@ -1,5 +1,12 @@
 //! One module per command: plan, describe, execute, report.
 
 pub mod boot;
+mod build;
 pub mod completions;
+pub mod doctor;
 pub mod image;
+pub mod package;
+pub mod tree;
+
+/// The spec file that is read when none is named.
+const SPEC: &str = "bake.toml";

@@ -1,6 +1,5 @@
 //! What the command line says when something fails, and with which exit status.
 
-use std::error::Error as _;
 use std::fmt;
 
 /// A failure, as a person reads it.
@@ -30,6 +29,11 @@ impl Failure {
         Self { kind: Kind::Usage, message: message.to_string() }
     }
 
+    /// Signals could not be taken over.
+    pub fn signals(error: std::io::Error) -> Self {
+        Self::new(format!("taking signals over failed: {error}"))
+    }
+
     /// Says of which image it is, when there are several.
     pub fn within(self, image: Option<&str>) -> Self {
         match image {
@@ -53,19 +57,36 @@ impl fmt::Display for Failure {
     }
 }
 
+/// A chain of causes on one line each; a cause that its parent already quotes is not repeated.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if !message.contains(&text) {
+            message.push_str("\n  because: ");
+            message.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    message
+}
+
+impl From<bake_package::Error> for Failure {
+    fn from(error: bake_package::Error) -> Self {
+        Self::new(chain(&error))
+    }
+}
+
+impl From<bake_package::Problems> for Failure {
+    fn from(problems: bake_package::Problems) -> Self {
+        Self::new(problems)
+    }
+}
+
 impl From<bake_image::Error> for Failure {
     fn from(error: bake_image::Error) -> Self {
-        // A chain of causes on one line each; a cause that its parent already quotes is not repeated.
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            let text = inner.to_string();
-            if !message.contains(&text) {
-                message.push_str("\n  because: ");
-                message.push_str(&text);
-            }
-            cause = inner.source();
-        }
+        let message = chain(&error);
         match error {
             bake_image::Error::UnknownProfile { .. } | bake_image::Error::TooSmall { .. } => {
                 Self::usage(message)

@@ -20,8 +20,11 @@ fn main() -> ExitCode {
         return bake_package::sandbox::enter();
     }
     let result = match cli::Cli::parse().command {
+        cli::Command::Package(args) => cmd::package::run(&args),
+        cli::Command::Tree(args) => cmd::tree::run(&args),
         cli::Command::Image(args) => cmd::image::run(&args),
         cli::Command::Boot(args) => cmd::boot::run(&args),
+        cli::Command::Doctor { json } => cmd::doctor::run(json),
         cli::Command::Completions { shell } => cmd::completions::run(shell),
     };
     match result {

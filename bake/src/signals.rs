@@ -22,25 +22,60 @@ fn ignored() -> u64 {
 }
 
 /// Whether signals end the program at once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Signals {
     at_once: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
     came: [Arc<AtomicBool>; ENDING.len()],
 }
 
 impl Signals {
     /// Takes the signals over; at first they go on doing what they always do.
     pub fn take_over() -> io::Result<Self> {
-        let signals = Self { at_once: Arc::new(AtomicBool::new(true)), came: Default::default() };
-        let ignored = ignored();
-        for (signal, came) in ENDING.into_iter().zip(&signals.came) {
-            if ignored >> (signal - 1) & 1 == 1 {
-                continue;
-            }
+        let signals = Self { at_once: Arc::new(AtomicBool::new(true)), ..Self::default() };
+        for (signal, came) in signals.heeded() {
             flag::register_conditional_default(signal, Arc::clone(&signals.at_once))?;
             flag::register(signal, Arc::clone(came))?;
         }
         Ok(signals)
+    }
+
+    /// Takes the signals over for work that ends well when it is told to: the first one only sets
+    /// [`Signals::stop`], the second one ends the program at once.
+    pub fn take_over_softly() -> io::Result<Self> {
+        let signals = Self { at_once: Arc::new(AtomicBool::new(true)), ..Self::default() };
+        for (signal, came) in signals.heeded() {
+            flag::register_conditional_default(signal, Arc::clone(came))?;
+            flag::register(signal, Arc::clone(came))?;
+            flag::register(signal, Arc::clone(&signals.stop))?;
+        }
+        Ok(signals)
+    }
+
+    /// Set once a signal has come.
+    pub fn stop(&self) -> &AtomicBool {
+        &self.stop
+    }
+
+    /// The result of work that ended, unless a signal made it end: that ends the program now, as it always does.
+    pub fn ended<T>(&self, result: T) -> T {
+        self.end_if_told();
+        result
+    }
+
+    /// The signals that are not ignored.
+    fn heeded(&self) -> impl Iterator<Item = (i32, &Arc<AtomicBool>)> {
+        let ignored = ignored();
+        ENDING.into_iter().zip(&self.came).filter(move |(signal, _)| ignored >> (signal - 1) & 1 == 0)
+    }
+
+    fn end_if_told(&self) {
+        for (signal, came) in ENDING.into_iter().zip(&self.came) {
+            if came.load(Ordering::SeqCst) {
+                // It only fails for signals that no program can take.
+                let _ = low_level::emulate_default_handler(signal);
+            }
+        }
     }
 
     /// Whether a signal waits for the end of [`Signals::hold`].
@@ -53,12 +88,7 @@ impl Signals {
         self.at_once.store(false, Ordering::SeqCst);
         let result = work();
         self.at_once.store(true, Ordering::SeqCst);
-        for (signal, came) in ENDING.into_iter().zip(&self.came) {
-            if came.load(Ordering::SeqCst) {
-                // It only fails for signals that no program can take.
-                let _ = low_level::emulate_default_handler(signal);
-            }
-        }
+        self.end_if_told();
         result
     }
 }

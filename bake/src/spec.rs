@@ -1,4 +1,4 @@
-//! `bake.toml`: images and host policy as data.
+//! `bake.toml`: images, host policy and what packages are built with, as data.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,6 +23,10 @@ pub struct Spec {
     pub images: Vec<ImageEntry>,
     /// Host policy of every image.
     pub policy: HostPolicy,
+    /// How packages are built.
+    pub build: Build,
+    /// What recipes are built in, by the name that their `docker` field gives; `default` for the rest.
+    pub builders: BTreeMap<String, Builder>,
     /// Where the file lies; relative paths in it start there.
     pub directory: PathBuf,
 }
@@ -46,6 +50,32 @@ struct Document {
     files: BTreeMap<String, File>,
     #[serde(default)]
     mounts: BTreeMap<String, Mount>,
+    #[serde(default)]
+    build: Build,
+    #[serde(default)]
+    builders: BTreeMap<String, Builder>,
+}
+
+/// `[build]`: how packages are built.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Build {
+    /// Where downloads are tried first: for URLs that begin with a key, its value stands in for it.
+    pub mirrors: BTreeMap<String, String>,
+    /// Directories and URLs that may have packages already.
+    pub repositories: Vec<String>,
+    /// Seconds that the build of one package may take.
+    pub timeout: Option<u64>,
+}
+
+/// One of `[builders]`: a root file system that packages are built in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Builder {
+    /// Anything that `bake image` takes as one.
+    pub rootfs: PathBuf,
+    /// What its digest has to be.
+    pub sha256: Option<String>,
 }
 
 /// One `[[image]]`.
@@ -83,8 +113,8 @@ pub struct ImageEntry {
 }
 
 /// The keys that each table knows, by its path; `*` is a name that the user chooses.
-const KNOWN: [(&str, &[&str]); 7] = [
-    ("", &["format-revision", "image", "units", "kernel", "users", "files", "mounts"]),
+const KNOWN: [(&str, &[&str]); 9] = [
+    ("", &["format-revision", "image", "units", "kernel", "users", "files", "mounts", "build", "builders"]),
     (
         "image",
         &[
@@ -109,6 +139,8 @@ const KNOWN: [(&str, &[&str]); 7] = [
     ("users.*", &["uid", "group", "groups", "home", "shell", "password-hash", "authorized-keys"]),
     ("files.*", &["content", "source", "link", "mode", "owner", "group"]),
     ("mounts.*", &["source", "type", "options"]),
+    ("build", &["mirrors", "repositories", "timeout"]),
+    ("builders.*", &["rootfs", "sha256"]),
 ];
 
 impl Spec {
@@ -146,9 +178,9 @@ impl Spec {
             return Err(problems.join("\n  "));
         }
         let document: Document = toml::from_str(text).map_err(|error| error.to_string())?;
-        let Document { images, units, kernel, users, files, mounts, .. } = document;
+        let Document { images, units, kernel, users, files, mounts, build, builders, .. } = document;
         let policy = HostPolicy { units, kernel, users, files, mounts };
-        Ok(Self { images, policy, directory: PathBuf::new() })
+        Ok(Self { images, policy, build, builders, directory: PathBuf::new() })
     }
 }
 
@@ -174,7 +206,7 @@ fn check_table(text: &str, at: &str, table: &DeTable<'_>, problems: &mut Vec<Str
         }
         let below = match (at, name) {
             ("", name) => name.to_owned(),
-            ("users" | "files" | "mounts", _) => format!("{at}.*"),
+            ("users" | "files" | "mounts" | "builders", _) => format!("{at}.*"),
             _ => continue,
         };
         match value.get_ref() {
@@ -229,6 +261,11 @@ mod tests {
             [mounts."/data"]
             source = "LABEL=data"
             type = "xfs"
+            [build]
+            timeout = 600
+            mirrors = { "https://upstream.example/" = "https://mirror.example/" }
+            [builders.default]
+            rootfs = "builder.tar"
         "#;
         let spec = Spec::parse(text).unwrap();
         assert_eq!(spec.images.len(), 2);
@@ -238,6 +275,9 @@ mod tests {
         );
         assert_eq!(spec.policy.units.enable, ["a.service"]);
         assert_eq!(spec.policy.mounts["/data"].kind, "xfs");
+        assert_eq!(spec.build.timeout, Some(600));
+        assert_eq!(spec.build.mirrors["https://upstream.example/"], "https://mirror.example/");
+        assert_eq!(spec.builders["default"].rootfs, Path::new("builder.tar"));
     }
 
     #[test]

@@ -39,6 +39,13 @@ impl Printer {
         }
     }
 
+    /// A step of long work; told on terminals only.
+    pub fn step(self, text: impl AsRef<str>) {
+        if !self.quiet && io::stderr().is_terminal() {
+            error_line(text.as_ref());
+        }
+    }
+
     /// Something that the user should know, but that is no result.
     pub fn note(self, text: impl AsRef<str>) {
         if !self.quiet {

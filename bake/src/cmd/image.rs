@@ -10,14 +10,13 @@ use bake_disk::container::Format;
 use bake_image::{HostPolicy, Image, ImageSpec, Loader, Manifest, Output, Plan, Size, Surroundings, compose};
 
 use crate::cli::{ArchArg, ImageArgs, LoaderArg, SectorSizeArg};
+use crate::cmd::SPEC;
 use crate::env;
 use crate::error::Failure;
 use crate::signals::Signals;
 use crate::spec::{ImageEntry, Spec};
 use crate::ui::Printer;
 
-/// The spec file that is read when none is named.
-const SPEC: &str = "bake.toml";
 /// Percentage of the root file system that stays free when nothing else is asked for.
 const FREE: u8 = 20;
 
@@ -38,8 +37,7 @@ pub fn run(args: &ImageArgs) -> Result<(), Failure> {
     let printer = Printer::new(args.quiet);
     let jobs = jobs(args)?;
     let surroundings = surroundings(args)?;
-    let signals =
-        Signals::take_over().map_err(|error| Failure::new(format!("taking signals over failed: {error}")))?;
+    let signals = Signals::take_over().map_err(Failure::signals)?;
     let several = jobs.len() > 1;
     let mut results = Vec::new();
     for job in jobs {

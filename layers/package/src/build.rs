@@ -142,7 +142,9 @@ impl Workshop<'_> {
                     recipe.name
                 )));
             }
-            self.fetcher.materialise(&fetched, &sources.join(name))?;
+            for warning in self.fetcher.materialise(&fetched, &sources.join(name))? {
+                (self.report)(&Event::Warning(warning));
+            }
         }
         let full = sources.join("buildinfo.full.json");
         fs::write(&full, &documents(package)?[0].1).map_err(Error::io("writing", &full))?;

@@ -153,7 +153,10 @@ mod tests {
 
     use super::*;
 
-    fn tree(entries: &[(&str, u16, &str)]) -> ValidTree {
+    /// Path, mode, and text or `-> ` and where it leads.
+    type Row = (&'static str, u16, &'static str);
+
+    fn tree(entries: &[Row]) -> ValidTree {
         let mut tree = Tree::new();
         for (path, mode, text) in entries {
             let node = match text.strip_prefix("-> ") {
@@ -170,7 +173,7 @@ mod tests {
     #[test]
     fn the_first_difference_is_told_by_file_and_offset() {
         let same = [("bin/a", 0o755, "text"), ("lib/b", 0o644, "more"), ("lib/c", 0o777, "-> b")];
-        let cases: [(&[(&str, u16, &str)], Option<&str>); 7] = [
+        let cases: [(&[Row], Option<&str>); 7] = [
             (&same, None),
             (
                 &[same[0], ("lib/b", 0o644, "mere"), same[2]],

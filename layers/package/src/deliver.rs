@@ -72,6 +72,13 @@ impl TreeManifest {
     }
 }
 
+impl TreeManifest {
+    /// Where the bootstrap tarball is, below the directory of the manifest.
+    pub fn bootstrap_path(&self) -> &str {
+        &self.bootstrap.entry.path
+    }
+}
+
 /// Copies everything that `manifest` lists to `directory`, laid out as the cache of a tree is, so that it can be
 /// anybody's repository. The sums come last: while they are missing the directory is not finished.
 ///
@@ -126,7 +133,10 @@ fn copy(from: &Path, to: &Path, expected: Digest) -> Result<(), Error> {
     io::copy(&mut source, &mut target).map_err(Error::io("copying", from))?;
     let (found, _) = target.finish();
     if found != expected {
-        return Err(Error::damaged(from, format!("its digest is {found}: when it was made it was {expected}")));
+        return Err(Error::damaged(
+            from,
+            format!("its digest is {found}: when it was made it was {expected}"),
+        ));
     }
     unnamed.name(to).map_err(Error::io("naming", to))
 }

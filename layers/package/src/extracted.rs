@@ -81,8 +81,12 @@ fn census(root: &Path) -> Result<Digest, Error> {
             hasher.update(name);
             let numbers = [stat.ino(), stat.size(), u64::from(stat.mode()), stat.nlink()];
             let times = [stat.mtime(), stat.mtime_nsec(), stat.ctime(), stat.ctime_nsec()];
-            numbers.iter().for_each(|number| hasher.update(&number.to_le_bytes()));
-            times.iter().for_each(|time| hasher.update(&time.to_le_bytes()));
+            for number in numbers {
+                hasher.update(&number.to_le_bytes());
+            }
+            for time in times {
+                hasher.update(&time.to_le_bytes());
+            }
             if stat.is_dir() {
                 ahead.push(path);
             }

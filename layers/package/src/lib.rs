@@ -26,6 +26,7 @@ mod schedule;
 pub mod source;
 mod store;
 mod surroundings;
+mod upstream;
 mod workshop;
 
 pub use bootstrap::Bootstrap;
@@ -39,4 +40,5 @@ pub use pack::EPOCH;
 pub use problem::{Problem, Problems};
 pub use store::{Claim, Store, Stored};
 pub use surroundings::{Factor, Surroundings};
+pub use upstream::check_out_upstream;
 pub use workshop::{Equipment, Event, Workshop};

@@ -91,10 +91,15 @@ impl Lock {
         let shown = |source: &LockedSource| match source {
             LockedSource::File { sha256 } => sha256.to_string(),
             LockedSource::Commit { commit, ref_origin_at: None } => commit.clone(),
-            LockedSource::Commit { commit, ref_origin_at: Some(at) } => format!("{commit}, ref_origin at {at}"),
+            LockedSource::Commit { commit, ref_origin_at: Some(at) } => {
+                format!("{commit}, ref_origin at {at}")
+            }
         };
         let sources = |lock: &Self| {
-            lock.sources.iter().map(|(name, source)| (name.clone(), shown(source))).collect::<BTreeMap<_, _>>()
+            lock.sources
+                .iter()
+                .map(|(name, source)| (name.clone(), shown(source)))
+                .collect::<BTreeMap<_, _>>()
         };
         let builders = |lock: &Self| {
             let named = lock.builders.iter().map(|(name, digest)| (name.clone(), digest.to_string()));
@@ -103,19 +108,16 @@ impl Lock {
         let mut lines = moves("builder", &builders(before), &builders(self));
         lines.extend(moves("source", &sources(before), &sources(self)));
         lines.extend(moves("package", &packages(before), &packages(self)));
-        let changed = self.packages.iter().filter(|(id, digest)| {
-            before.packages.get(id).is_some_and(|there| there != *digest)
-        });
+        let changed = self
+            .packages
+            .iter()
+            .filter(|(id, digest)| before.packages.get(id).is_some_and(|there| there != *digest));
         lines.extend(changed.map(|(id, digest)| format!("package {id}: other bytes, now {digest}")));
         lines
     }
 }
 
-fn moves(
-    what: &str,
-    before: &BTreeMap<String, String>,
-    after: &BTreeMap<String, String>,
-) -> Vec<String> {
+fn moves(what: &str, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Vec<String> {
     let mut lines = Vec::new();
     for (name, now) in after {
         match before.get(name) {

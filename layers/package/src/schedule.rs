@@ -30,7 +30,9 @@ pub fn run<E: Send>(
 ) -> Result<(), Vec<E>> {
     let mut wanted_by = vec![Vec::new(); needs.len()];
     for (item, needs) in needs.iter().enumerate() {
-        needs.iter().for_each(|need| wanted_by[*need].push(item));
+        for need in needs {
+            wanted_by[*need].push(item);
+        }
     }
     let missing: Vec<_> = needs.iter().map(Vec::len).collect();
     let ready = (0..needs.len()).filter(|item| missing[*item] == 0).collect();

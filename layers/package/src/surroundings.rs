@@ -83,6 +83,7 @@ impl Surroundings {
     }
 
     /// The same, but for `factor`.
+    #[must_use]
     pub fn varied(self, factor: Factor) -> Self {
         match factor {
             Factor::Clock => Self { is_later: true, ..self },

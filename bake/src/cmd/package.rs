@@ -1,0 +1,150 @@
+//! `bake package`.
+
+use std::collections::BTreeSet;
+
+use bake_base::json;
+use bake_host::{Requirement, Variant};
+use bake_package::recipe::{Identified, Recipe};
+use bake_package::{Stored, Verdict, Workshop};
+use serde::Serialize;
+
+use crate::cli::PackageArgs;
+use crate::cmd::build::{Yard, reporter};
+use crate::error::Failure;
+use crate::signals::Signals;
+use crate::ui::Printer;
+
+/// A package, as `--json` gives it.
+#[derive(Serialize)]
+pub struct Row {
+    id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_built: Option<bool>,
+}
+
+/// Builds packages, or says what would be built.
+pub fn run(args: &PackageArgs) -> Result<(), Failure> {
+    let printer = Printer::new(args.build.quiet);
+    let yard = Yard::open(&args.build)?;
+    let roots = roots(args, &yard)?;
+    let signals = Signals::take_over_softly().map_err(Failure::signals)?;
+    let report = reporter(printer);
+    let workshop = yard.workshop(false, signals.stop(), &report)?;
+    let packages = yard.ids(roots.iter().copied(), &workshop)?;
+    if args.build.plan {
+        return plan(&packages, &workshop, args.build.json, printer);
+    }
+    let named: BTreeSet<_> = roots.iter().map(|recipe| recipe.requirement()).collect();
+    let everything = args.recursive || args.names.is_empty();
+    let is_named = |package: &&Identified<'_>| named.contains(&package.recipe.requirement());
+    let buildable = packages.iter().filter(|package| everything || is_named(package));
+    let buildable: BTreeSet<_> = buildable.map(|package| package.id.clone()).collect();
+    let made = signals.ended(workshop.make(&packages, &buildable, yard.jobs()))?;
+    if args.check {
+        let wanted = packages.iter().filter(is_named).collect::<Vec<_>>();
+        return check(&wanted, &made, &workshop, &signals, printer);
+    }
+    let wanted =
+        packages.iter().zip(&made).filter(|(package, _)| is_named(package)).map(|(_, stored)| stored);
+    print(wanted, args.build.json, printer)
+}
+
+/// The recipes that are named, or all.
+fn roots<'a>(args: &PackageArgs, yard: &'a Yard<'_>) -> Result<Vec<&'a Recipe>, Failure> {
+    if args.names.is_empty() {
+        return Ok(yard.tree.recipes().iter().collect());
+    }
+    let named = |text: &String| {
+        let (name, variant) =
+            text.split_once('/').map_or((text.as_str(), None), |(name, variant)| (name, Some(variant)));
+        let name = name.parse().map_err(Failure::usage)?;
+        let variant = variant.map_or(Ok(Variant::default()), Variant::named).map_err(Failure::usage)?;
+        yard.tree.recipe(&Requirement { name, variant }).map_err(|problems| {
+            Failure::usage(
+                problems.0.into_iter().map(|problem| problem.message).collect::<Vec<_>>().join("\n"),
+            )
+        })
+    };
+    args.names.iter().map(named).collect()
+}
+
+/// Prints ids in build order, and which of them are there.
+pub fn plan(
+    packages: &[Identified<'_>],
+    workshop: &Workshop<'_>,
+    as_json: bool,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for package in packages {
+        let stored = workshop.store.find(&package.id)?;
+        if !as_json {
+            let state = if stored.is_some() { "built" } else { "to build" };
+            printer.line(format!("{}  {state}", package.id))?;
+        }
+        rows.push(Row {
+            id: package.id.to_string(),
+            path: stored.as_ref().map(|stored| stored.path.display().to_string()),
+            sha256: stored.as_ref().map(|stored| stored.digest.to_string()),
+            is_built: Some(stored.is_some()),
+        });
+    }
+    if as_json { print_json(&rows, printer) } else { Ok(()) }
+}
+
+/// Prints packages that are there.
+fn print<'a>(
+    stored: impl Iterator<Item = &'a Stored>,
+    as_json: bool,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let row = |stored: &Stored| Row {
+        id: stored.id.to_string(),
+        path: Some(stored.path.display().to_string()),
+        sha256: Some(stored.digest.to_string()),
+        is_built: None,
+    };
+    if as_json {
+        return print_json(&stored.map(row).collect::<Vec<_>>(), printer);
+    }
+    for stored in stored {
+        printer.line(stored.path.display().to_string())?;
+    }
+    Ok(())
+}
+
+pub(super) fn print_json(value: &impl Serialize, printer: Printer) -> Result<(), Failure> {
+    let bytes = json::to_canonical(value);
+    printer.raw(&bytes.map_err(|error| Failure::new(format!("rendering JSON failed: {error}")))?)
+}
+
+/// Builds each of `wanted` again in other surroundings.
+fn check(
+    wanted: &[&Identified<'_>],
+    made: &[Stored],
+    workshop: &Workshop<'_>,
+    signals: &Signals,
+    printer: Printer,
+) -> Result<(), Failure> {
+    let mut different = Vec::new();
+    for package in wanted {
+        let required: Vec<_> =
+            made.iter().filter(|stored| package.requires.contains(&stored.id)).cloned().collect();
+        match signals.ended(workshop.check(package, &required))? {
+            Verdict::Same => printer.line(format!("{}  reproducible", package.id))?,
+            Verdict::Different { difference, cause } => {
+                let cause =
+                    cause.map_or("several changes of the surroundings together", bake_package::Factor::cause);
+                different.push(format!(
+                    "{} is not reproducible: {difference}\n  likely cause: {cause}",
+                    package.id
+                ));
+            }
+        }
+    }
+    if different.is_empty() { Ok(()) } else { Err(Failure::new(different.join("\n"))) }
+}
