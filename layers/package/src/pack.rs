@@ -43,15 +43,15 @@ pub fn tree(
         // A directory inherits set-id bits from where the build happened to lie.
         let set_id = if tree.inode(*id).as_directory().is_some() { 0o6000 } else { 0 };
         let metadata = tree.metadata_mut(*id);
-        *metadata = Metadata { mtime: EPOCH.timestamp(), ..Metadata::root(metadata.mode & !set_id) };
+        *metadata = Metadata::root(metadata.mode & !set_id);
     }
     if !problems.is_empty() {
         return Err(Error::listed(id, &problems));
     }
-    let metadata = || Metadata { mtime: EPOCH.timestamp(), ..Metadata::root(0o644) };
     let put = |tree: &mut Tree, name: &str, bytes: Vec<u8>| {
         let path = TreePath::parse(name.as_bytes()).map_err(|error| Error::package(id, error))?;
-        tree.write(&path, metadata(), Content::bytes(bytes)).map_err(|error| Error::package(id, error))
+        let file = Node::File(Content::bytes(bytes));
+        tree.put(&path, Metadata::root(0o644), file).map_err(|error| Error::package(id, error))
     };
     for (name, bytes) in documents {
         put(&mut tree, name, bytes.clone())?;
@@ -60,6 +60,7 @@ pub fn tree(
         Error::io("reading", &result.join(path.to_string().trim_start_matches('/')))(source)
     })?;
     put(&mut tree, CONTENTS, contents.to_json())?;
+    tree.clamp_times(EPOCH);
     tree.seal();
     ValidTree::new(tree).map_err(|found| Error::listed(id, &found))
 }
