@@ -1,23 +1,19 @@
 //! What was learned of inputs before: their digests, and the layers that they decode to.
 //!
 //! `layers/sha256/HEX.tar` is what the blob of that digest decodes to, `HEX.json` beside it says its length
-//! and digest, and in which state the tar had that digest; `files/DEVICE-INODE.json` is the digest of a local file that has not changed since. Everything
-//! appears whole or not at all, so a killed run leaves nothing. Deleting any of it costs time and nothing else.
+//! and digest, and in which state the tar had that digest; `files/DEVICE-INODE.json` is the digest of a local
+//! file that has not changed since. Everything appears whole or not at all, so a killed run leaves nothing.
+//! Deleting any of it costs time and nothing else.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use bake_base::{Digest, DigestReader, json};
+use bake_base::{Digest, DigestReader, FileState, Unnamed, json};
 use serde::{Deserialize, Serialize};
 
 use crate::ArchiveError;
-use crate::unnamed::Unnamed;
-
-/// Changes of a file within this many nanoseconds can leave its times as they were: the coarsest clock of a
-/// file system that Linux writes natively ticks in seconds.
-const TICK: i128 = 2_000_000_000;
 
 /// A directory that is kept between runs.
 #[derive(Clone, Debug)]
@@ -25,24 +21,9 @@ pub(crate) struct Cache {
     directory: PathBuf,
 }
 
-/// What tells one state of a local file from another without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    device: u64,
-    inode: u64,
-    state: State,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct State {
-    size: u64,
-    mtime: (i64, i64),
-    ctime: (i64, i64),
-}
-
 #[derive(Serialize, Deserialize)]
 struct Known {
-    state: State,
+    state: FileState,
     digest: Digest,
 }
 
@@ -52,13 +33,7 @@ struct Beside {
     digest: Digest,
     /// The state in which the tar has that digest; in none that is known until it has its name.
     #[serde(default)]
-    seen: Option<Seen>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
-    inode: u64,
-    state: State,
+    state: Option<FileState>,
 }
 
 /// A layer that was found in the cache.
@@ -67,29 +42,8 @@ pub(crate) struct Layer {
     pub label: String,
     pub file: File,
     /// The state in which the digest was right.
-    pub identity: Identity,
+    pub state: FileState,
     pub digest: Digest,
-}
-
-impl Identity {
-    pub(crate) fn of(file: &File) -> io::Result<Self> {
-        let stat = file.metadata()?;
-        let state = State {
-            size: stat.len(),
-            mtime: (stat.mtime(), stat.mtime_nsec()),
-            ctime: (stat.ctime(), stat.ctime_nsec()),
-        };
-        Ok(Self { device: stat.dev(), inode: stat.ino(), state })
-    }
-
-    fn seen(&self) -> Seen {
-        Seen { inode: self.inode, state: self.state }
-    }
-
-    /// Whether nothing was written in between.
-    pub(crate) fn same_content(&self, other: &Self) -> bool {
-        (self.state.size, self.state.mtime) == (other.state.size, other.state.mtime)
-    }
 }
 
 impl Cache {
@@ -101,8 +55,9 @@ impl Cache {
         self.directory.join("layers/sha256").join(format!("{blob}.{extension}"))
     }
 
-    fn file_path(&self, identity: &Identity) -> PathBuf {
-        self.directory.join("files").join(format!("{:x}-{:x}.json", identity.device, identity.inode))
+    fn file_path(&self, file: &File) -> io::Result<PathBuf> {
+        let stat = file.metadata()?;
+        Ok(self.directory.join("files").join(format!("{:x}-{:x}.json", stat.dev(), stat.ino())))
     }
 
     /// What the blob decodes to, if that is known. Its digest is checked unless the file is in the state in
@@ -129,22 +84,21 @@ impl Cache {
         };
         let what = || "a cached layer (delete it to have it made again)".to_owned();
         // Taken before the hashing: what is written meanwhile makes it another.
-        let identity = Identity::of(&file).map_err(ArchiveError::io(&label, "reading"))?;
-        let found = identity.state.size;
+        let state = FileState::of(&file).map_err(ArchiveError::io(&label, "reading"))?;
+        let found = state.size();
         if found != beside.length {
             return Err(ArchiveError::Size { file: label, what: what(), expected: beside.length, found });
         }
-        let seen = Some(identity.seen());
-        if paranoid || beside.seen != seen {
+        if paranoid || beside.state != Some(state) {
             let (found, _) = DigestReader::new(&file).drain().map_err(ArchiveError::io(&label, "reading"))?;
             if found != beside.digest {
                 let expected = beside.digest;
                 return Err(ArchiveError::Digest { file: label, what: what(), expected, found });
             }
             // Copied or restored, perhaps. Without a note the next run hashes again and nothing else.
-            let _ = self.write(&description, &Beside { seen, ..beside });
+            let _ = self.write(&description, &Beside { state: Some(state), ..beside });
         }
-        Ok(Some(Layer { label, file, identity, digest: beside.digest }))
+        Ok(Some(Layer { label, file, state, digest: beside.digest }))
     }
 
     /// Whether a layer of this blob may be there.
@@ -167,29 +121,24 @@ impl Cache {
     /// Keeps what the blob decodes to.
     pub(crate) fn keep(&self, blob: &Digest, layer: &Unnamed, length: u64, digest: Digest) -> io::Result<()> {
         let description = self.layer_path(blob, "json");
-        self.write(&description, &Beside { length, digest, seen: None })?;
+        self.write(&description, &Beside { length, digest, state: None })?;
         layer.name(&self.layer_path(blob, "tar"))?;
         // Only now: a new name changes the state too.
-        let seen = Some(Identity::of(layer.file())?.seen());
-        self.write(&description, &Beside { length, digest, seen })
+        let state = Some(FileState::of(layer.file())?);
+        self.write(&description, &Beside { length, digest, state })
     }
 
     /// The digest of a local file that was hashed in this very state before.
-    pub(crate) fn recall(&self, identity: &Identity) -> Option<Digest> {
-        let file = File::open(self.file_path(identity)).ok()?;
-        // The clock is not read here: what the file system says of the note is when it was written. A file
-        // that changed shortly before could have changed again since, unseen.
-        let noted = nanoseconds(Identity::of(&file).ok()?.state.mtime);
-        if noted < nanoseconds(identity.state.ctime) + TICK {
-            return None;
-        }
-        let known: Known = serde_json::from_reader(io::BufReader::new(file)).ok()?;
-        (known.state == identity.state).then_some(known.digest)
+    pub(crate) fn recall(&self, file: &File, state: &FileState) -> Option<Digest> {
+        let note = File::open(self.file_path(file).ok()?).ok()?;
+        let written = FileState::of(&note).ok()?;
+        let known: Known = serde_json::from_reader(io::BufReader::new(note)).ok()?;
+        (known.state == *state && state.settled_before(&written)).then_some(known.digest)
     }
 
-    /// Notes the digest of a local file. A cache that takes no notes only costs time.
-    pub(crate) fn remember(&self, identity: &Identity, digest: Digest) {
-        let _ = self.write(&self.file_path(identity), &Known { state: identity.state, digest });
+    /// Notes the digest that a local file has in this state. A cache that takes no notes only costs time.
+    pub(crate) fn remember(&self, file: &File, state: FileState, digest: Digest) {
+        let _ = self.file_path(file).and_then(|path| self.write(&path, &Known { state, digest }));
     }
 
     fn write(&self, path: &Path, value: &impl Serialize) -> io::Result<()> {
@@ -199,8 +148,4 @@ impl Cache {
         io::Write::write_all(&mut &**file.file(), &json::to_canonical(value)?)?;
         file.name(path)
     }
-}
-
-fn nanoseconds((seconds, nanoseconds): (i64, i64)) -> i128 {
-    i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }

@@ -1,12 +1,13 @@
 //! What an image was made from: for its manifest.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use bake_base::{Digest, FileBytes, Hasher, ReadAt};
+use bake_base::{Digest, FileBytes, FileState, Hasher, ReadAt};
 
-use crate::cache::{Cache, Identity};
+use crate::cache::Cache;
 use crate::{ArchiveError, Compression};
 
 /// Bytes hashed at once.
@@ -61,7 +62,7 @@ impl PendingDigest {
             let digest = watch.hash(stop)?;
             watch.check()?;
             if let Some(cache) = cache {
-                cache.remember(&watch.identity, digest);
+                cache.remember(watch.file(), watch.state, digest);
             }
             Ok((digest, vec![watch]))
         })
@@ -119,24 +120,28 @@ impl Drop for Running {
 pub(crate) struct Watch {
     label: String,
     file: Arc<FileBytes>,
-    pub identity: Identity,
+    pub state: FileState,
 }
 
 impl Watch {
     pub(crate) fn new(label: &str, file: Arc<FileBytes>) -> Result<Self, ArchiveError> {
-        let identity = Identity::of(file.file()).map_err(ArchiveError::io(label, "reading"))?;
-        Ok(Self { label: label.to_owned(), file, identity })
+        let state = FileState::of(file.file()).map_err(ArchiveError::io(label, "reading"))?;
+        Ok(Self { label: label.to_owned(), file, state })
     }
 
-    /// A file whose content is what it was when it had this identity.
-    pub(crate) fn since(label: String, file: Arc<FileBytes>, identity: Identity) -> Self {
-        Self { label, file, identity }
+    /// A file whose content is what it was in this state.
+    pub(crate) fn since(label: String, file: Arc<FileBytes>, state: FileState) -> Self {
+        Self { label, file, state }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        self.file.file()
     }
 
     /// Whether the content is still what it was. A new name or another owner is no change.
     pub(crate) fn check(&self) -> Result<(), ArchiveError> {
-        let now = Identity::of(self.file.file()).map_err(ArchiveError::io(&self.label, "reading"))?;
-        if now.same_content(&self.identity) {
+        let now = FileState::of(self.file()).map_err(ArchiveError::io(&self.label, "reading"))?;
+        if now.same_content(&self.state) {
             Ok(())
         } else {
             Err(ArchiveError::Changed { file: self.label.clone() })

@@ -21,7 +21,6 @@ mod pipe;
 mod remove;
 mod source;
 mod tar;
-mod unnamed;
 mod xz;
 mod zip;
 

@@ -7,14 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use bake_base::{Digest, FileBytes, ReadAt};
+use bake_base::{Digest, FileBytes, ReadAt, Unnamed};
 use rustix::fs::OFlags;
 
 use crate::cache::{Cache, Layer};
 use crate::decode::decode;
 use crate::input::{PendingDigest, Watch};
 use crate::tar::is_tar;
-use crate::unnamed::Unnamed;
 use crate::{ArchiveError, Compression, OpenOptions, RECOGNISED_BY};
 
 /// A local file whose plain bytes can be read at any offset.
@@ -79,8 +78,10 @@ pub(crate) fn load(label: &str, file: File, options: &OpenOptions) -> Result<Loc
     let bytes: Arc<dyn ReadAt> = bytes;
     let compression = recognise(&head(label, &*bytes)?);
     let cache = options.cache.as_deref().map(Cache::new);
-    let recalled =
-        cache.as_ref().filter(|_| !options.paranoid).and_then(|cache| cache.recall(&watch.identity));
+    let recalled = cache
+        .as_ref()
+        .filter(|_| !options.paranoid)
+        .and_then(|cache| cache.recall(watch.file(), &watch.state));
     if compression == Compression::None {
         let origin = Origin::InPlace(watch, recalled, cache);
         return Ok(Local { source: bytes, compression, warning: None, origin });
@@ -95,7 +96,7 @@ pub(crate) fn load(label: &str, file: File, options: &OpenOptions) -> Result<Loc
         plain(label, &*bytes, compression, blob, false, options)?;
     watch.check()?;
     if let Some(cache) = &cache {
-        cache.remember(&watch.identity, blob);
+        cache.remember(watch.file(), watch.state, blob);
     }
     Ok(Local { source, compression, warning, origin: Origin::Decoded(blob, decoded) })
 }
@@ -126,9 +127,9 @@ pub(crate) fn plain(
     let mut cache = options.cache.as_deref().map(Cache::new);
     if let (Some(cache), Some(known)) = (&cache, known) {
         match cache.layer(&known, options.paranoid) {
-            Ok(Some(Layer { label, file, identity, digest })) => {
+            Ok(Some(Layer { label, file, state, digest })) => {
                 let source = Arc::new(FileBytes::new(file).map_err(ArchiveError::io(&label, "reading"))?);
-                let watch = Watch::since(label, Arc::clone(&source), identity);
+                let watch = Watch::since(label, Arc::clone(&source), state);
                 return Ok(Plain { source, blob: known, digest: Some(digest), watch, warning });
             }
             Ok(None) => {}

@@ -12,12 +12,11 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::sync::Arc;
 
-use bake_base::{FileBytes, ReadAt};
+use bake_base::{FileBytes, ReadAt, Unnamed};
 use bake_tree::{Content, Member, MemberKind, TreePath};
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ReaderAt, ZipArchive, ZipLocator};
 
 use crate::error::{ArchiveError, MemberProblem};
-use crate::unnamed::Unnamed;
 use crate::{Limits, OpenOptions};
 use entry::{Entry, Kind};
 

@@ -90,7 +90,7 @@ fn decoded(store: &Store, blob: &LayerBlob, options: &OpenOptions) -> Result<Dec
     let known = match &cache {
         Some(cache) if blob.map_or_else(|| cache.has_layers(), |blob| cache.may_have(&blob)) => {
             let recalled = watch.as_ref().filter(|_| !options.paranoid);
-            let recalled = recalled.and_then(|watch| cache.recall(&watch.identity));
+            let recalled = recalled.and_then(|watch| cache.recall(watch.file(), &watch.state));
             let found = recalled.map_or_else(|| store.digest_of(&*source), Ok)?;
             store.check_digest(what, blob.unwrap_or(found), found)?;
             Some(found)
@@ -104,7 +104,7 @@ fn decoded(store: &Store, blob: &LayerBlob, options: &OpenOptions) -> Result<Dec
             store.check_digest(&format!("{what}, decoded,"), *diff_id, decoded)?;
             if let (Some(watch), Some(cache)) = (&watch, &cache) {
                 watch.check()?;
-                cache.remember(&watch.identity, plain.blob);
+                cache.remember(watch.file(), watch.state, plain.blob);
             }
             store.watches().push(plain.watch);
             Ok((plain.source, plain.warning))
