@@ -11,13 +11,19 @@ use bake_base::Digest;
 use support::listing::{Kind, at, list, same_content, shown};
 use support::machine::{boot, boot_and_shut_down};
 use support::mount::Mount;
-use support::{Baked, bake_image, copy_part, full, is_root, product, project, rootfs, run, scratch};
+use support::{
+    Baked, bake_image, copy_part, full, is_root, product, project, rootfs, run, scratch, small_product,
+};
 
 const GIB: u64 = 1 << 30;
 
-/// The root file system `name` with the product and the witness that reports on the console.
+/// The root file system `name` with a small product and the witness that reports on the console.
 fn baked(name: &str, directory: &Path, more: &[&str]) -> Baked {
-    let (product, overlay) = (product(), project("tests/overlay"));
+    baked_with(&small_product(), name, directory, more)
+}
+
+fn baked_with(product: &Path, name: &str, directory: &Path, more: &[&str]) -> Baked {
+    let overlay = project("tests/overlay");
     let arguments = ["--product", product.to_str().unwrap(), "--overlay", overlay.to_str().unwrap()];
     bake_image(&rootfs(name), directory, &[&arguments, more].concat())
 }
@@ -36,11 +42,13 @@ fn skip(what: &str) -> bool {
 #[test]
 fn in_qemu_one_file_boots_as_master_and_as_slave_by_credential_and_stays_the_same() {
     let scratch = scratch();
-    let image = baked("debian-12", scratch.path(), &[]).raw();
+    let image = baked_with(&product(), "debian-12", scratch.path(), &[]).raw();
     let before = sha256(&image);
     for role in ["master", "slave"] {
         let console = boot(&image, &["--credential", &format!("dcos.roles={role}")]);
         console.runs_as(role, 1);
+        assert_eq!(console.fact("checks-failed"), "", "{}", console.0);
+        assert_eq!(console.0.contains("zookeeper: imok"), role == "master", "{}", console.0);
         assert_eq!(console.fact("roles"), "", "the image itself has no role");
         assert_eq!(console.fact("first-boot"), "no", "presets would undo the choice of units");
     }

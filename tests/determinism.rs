@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use bake_disk::BlockDigests;
 use bake_disk::container;
 use support::{
-    Baked, bake, bake_image, extract, is_root, members, output, product, project, rootfs, run, scratch,
+    Baked, bake, bake_image, extract, is_root, members, output, project, rootfs, run, scratch, small_product,
     wrappings,
 };
 use tempfile::TempDir;
@@ -327,7 +327,7 @@ fn every_container_holds_the_same_disk() {
 #[test]
 fn everything_at_once_does_not_matter_to_a_whole_image() {
     let out = scratch();
-    let (product, overlay) = (product(), project("tests/overlay"));
+    let (product, overlay) = (small_product(), project("tests/overlay"));
     let arguments =
         ["--product", product.to_str().unwrap(), "--overlay", overlay.to_str().unwrap(), "--role", "slave"];
     let plain = bake_image(&rootfs("debian-12"), &out.path().join("plain"), &arguments);

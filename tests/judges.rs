@@ -21,7 +21,8 @@ use support::listing::{self, Entry, Kind, Listing};
 use support::machine::boot_and_shut_down;
 use support::mount::Mount;
 use support::{
-    Baked, bake_image, copy_part, extract, is_root, output, product, project, rootfs, run, scratch, text,
+    Baked, bake_image, copy_part, extract, is_root, output, project, rootfs, run, scratch, small_product,
+    text,
 };
 
 /// A second of 2022: older than much of what the distribution holds, newer than the product.
@@ -61,7 +62,7 @@ fn a_plain_image_passes_every_judge() {
 #[test]
 fn an_image_with_product_overlay_and_role_passes_every_judge() {
     let out = scratch();
-    let (product, overlay) = (product(), project("tests/overlay"));
+    let (product, overlay) = (small_product(), project("tests/overlay"));
     let arguments = ["--product", path(&product), "--overlay", path(&overlay), "--role", "master"];
     bake_image(&rootfs("debian-12"), out.path(), &arguments).judge();
 }
@@ -199,8 +200,8 @@ fn as_root_the_kernel_reads_exactly_what_tar_extracts_of_every_layer() {
     let inputs = out.path().join("inputs");
     extract(&rootfs("debian-12"), &inputs);
     extract(&overlay, &inputs);
-    extract(&product(), &inputs.join("opt/mesosphere"));
-    let product = product();
+    extract(&small_product(), &inputs.join("opt/mesosphere"));
+    let product = small_product();
     let arguments =
         ["--overlay", path(&overlay), "--product", path(&product), "--spec", path(&spec), "--role", "master"];
     let arguments = [&arguments[..], &["--epoch", EARLY]].concat();
@@ -246,7 +247,7 @@ fn as_root_the_root_grows_a_hundredfold_while_it_is_mounted() {
 #[test]
 fn in_qemu_the_root_grows_a_hundredfold_while_it_runs() {
     let out = scratch();
-    let (product, overlay) = (product(), project("tests/overlay"));
+    let (product, overlay) = (small_product(), project("tests/overlay"));
     let arguments = ["--product", path(&product), "--overlay", path(&overlay)];
     let image = bake_image(&rootfs("debian-12"), &out.path().join("image"), &arguments);
     let (offset, size) = image.partition("root");

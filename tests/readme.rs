@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{product, project, rootfs, run, scratch};
+use support::{project, rootfs, run, scratch, small_product};
 
 /// Commands of `ci`, which CI runs by themselves, and those that `tests/boot.rs` runs with more to say.
 fn runs_elsewhere(line: &str) -> bool {
@@ -25,7 +25,7 @@ fn blocks<'a>(readme: &'a str, language: &str) -> Vec<&'a str> {
 fn furnish(directory: &Path, readme: &str) {
     std::os::unix::fs::symlink(rootfs("debian-12").canonicalize().unwrap(), directory.join("rootfs.tar"))
         .unwrap();
-    std::os::unix::fs::symlink(product().canonicalize().unwrap(), directory.join("bootstrap.tar.xz"))
+    std::os::unix::fs::symlink(small_product().canonicalize().unwrap(), directory.join("bootstrap.tar.xz"))
         .unwrap();
     fs::create_dir_all(directory.join("site/etc")).unwrap();
     fs::write(directory.join("site/etc/site.conf"), "site\n").unwrap();

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Baked, bake_image, product, project, rootfs, run, scratch};
+use support::{Baked, bake_image, project, rootfs, run, scratch, small_product};
 
 /// The most 512 KiB blocks that a small change may touch: a few dozen, of thousands.
 const FEW: usize = 36;
@@ -58,7 +58,7 @@ fn a_longer_value_in_the_configuration_changes_a_few_blocks() {
 #[test]
 fn a_role_changes_a_few_blocks() {
     let out = scratch();
-    let product = product();
+    let product = small_product();
     let product = ["--product", product.to_str().unwrap()];
     let neutral = bake(&out.path().join("neutral"), &product);
     let master = bake(&out.path().join("master"), &[&product[..], &["--role", "master"]].concat());
@@ -94,7 +94,7 @@ fn an_added_overlay_moves_nothing_of_the_root_file_system() {
 #[test]
 fn an_added_overlay_moves_nothing_of_the_product() {
     let out = scratch();
-    let (product, overlay) = (product(), project("tests/overlay"));
+    let (product, overlay) = (small_product(), project("tests/overlay"));
     let product = ["--product", product.to_str().unwrap()];
     let without = bake(&out.path().join("without"), &product);
     let with =

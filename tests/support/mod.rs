@@ -43,9 +43,14 @@ pub fn rootfs(name: &str) -> PathBuf {
     made(&format!("rootfs/{name}.tar"))
 }
 
-/// A small but real product.
+/// The sample tree (tests/tree) as a product.
 pub fn product() -> PathBuf {
     made("product/bootstrap.tar.xz")
+}
+
+/// Two small packages of it, for what is baked often.
+pub fn small_product() -> PathBuf {
+    made("product/small.tar.xz")
 }
 
 /// A file of the project.
