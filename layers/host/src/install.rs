@@ -18,7 +18,7 @@ use bake_tree::TreePath;
 use serde_json::Value;
 
 use crate::{GroupName, PackageId, PackageName, Role, Sysctl, UserName};
-pub use package::{Contents, Kind, Package};
+pub use package::{Kind, Listing, Package};
 pub use problem::{Party, Problem, Problems, Setting};
 
 /// Where every host has its install root; links lead there, wherever they are made.
@@ -105,7 +105,7 @@ impl InstallRoot {
     /// # Errors
     /// Every reason why they do not.
     pub fn check_every_role(packages: &[Package]) -> Result<(), Problems> {
-        let roles: BTreeSet<Role> = packages.iter().flat_map(|package| package.contents.roles()).collect();
+        let roles: BTreeSet<Role> = packages.iter().flat_map(|package| package.listing.roles()).collect();
         let single = roles.into_iter().map(|role| BTreeSet::from([role]));
         let sets = std::iter::once(BTreeSet::new()).chain(single);
         let problems = sets.filter_map(|roles| Self::resolve(packages, &roles).err());

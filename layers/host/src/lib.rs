@@ -1,11 +1,13 @@
 //! The rules by which packages become an install root: pure, written once, used by the bootstrap tarball, by
 //! `bake image` and on hosts.
 //!
-//! A [`Package`] is an id, its [`PkgInfo`] and the [`Contents`] that matter to others. [`InstallRoot::resolve`]
+//! A [`Package`] is an id, its [`PkgInfo`] and the [`Listing`] that matter to others. [`InstallRoot::resolve`]
 //! turns a set of them into everything that a host links, writes, creates and starts, or into every reason
-//! why the set does not fit together. [`apply::apply`] writes the result into a tree.
+//! why the set does not fit together. [`apply::apply`] writes the result into a tree; [`contents`] tells
+//! whether a package is still what was built.
 
 pub mod apply;
+pub mod contents;
 mod info;
 mod install;
 mod name;
@@ -13,6 +15,6 @@ mod unit;
 
 pub use info::{InfoProblem, PkgInfo, Requirement, Sysctl};
 pub use install::{
-    Contents, Entry, InstallRoot, Kind, Package, Party, Problem, Problems, ROOT, Setting, Unit,
+    Entry, InstallRoot, Kind, Listing, Package, Party, Problem, Problems, ROOT, Setting, Unit,
 };
 pub use name::{GroupName, NameError, PackageId, PackageName, Role, UserName, Variant, Version};

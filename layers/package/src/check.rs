@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use bake_host::contents::CONTENTS;
 use bake_tree::{Content, Inode, Node, TreePath, ValidTree};
 
 use crate::Error;
@@ -79,7 +80,7 @@ fn first_difference(one: &ValidTree, other: &ValidTree) -> Result<Option<String>
             },
         };
         // The list of contents only repeats what the files say.
-        if path.as_bytes() != crate::contents::CONTENTS.as_bytes() {
+        if path.as_bytes() != CONTENTS.as_bytes() {
             let found =
                 difference(one.inode(id.0), other.inode(id.1)).map_err(|error| (path.clone(), error))?;
             if let Some(found) = found {

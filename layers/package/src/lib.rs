@@ -9,7 +9,6 @@ mod build;
 mod builders;
 mod cache;
 mod check;
-pub mod contents;
 mod deliver;
 mod error;
 mod extracted;

@@ -8,10 +8,10 @@ use std::path::Path;
 use bake_archive::{OpenOptions, XzEncoder, open_rootfs, write_tar};
 use bake_base::{Digest, DigestWriter, Epoch};
 use bake_host::PackageId;
+use bake_host::contents::{CONTENTS, Contents};
 use bake_tree::{Content, InodeId, Metadata, Node, Tree, TreePath, ValidTree};
 
 use crate::Error;
-use crate::contents::{CONTENTS, Contents};
 
 /// The time of everything in a package and in a build: 1980-01-02, which ZIP archives and FAT can hold in
 /// every time zone.

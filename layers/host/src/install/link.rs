@@ -23,7 +23,7 @@ pub(super) fn link(
 ) {
     let mut links = Links::new(problems);
     for package in packages {
-        for (path, kind) in &package.contents.shared {
+        for (path, kind) in &package.listing.shared {
             let components: Vec<&[u8]> = path.components().collect();
             let Some(known) = WellKnown::parse(components[0]) else { continue };
             if known.role.as_ref().is_some_and(|role| !roles.contains(role)) {

@@ -21,7 +21,7 @@ pub struct Package {
     /// Its `buildinfo.full.json`, if it has one.
     pub buildinfo: Option<Value>,
     /// Its files, as far as they matter to others.
-    pub contents: Contents,
+    pub listing: Listing,
 }
 
 impl Package {
@@ -61,9 +61,9 @@ impl Package {
                 problems.push(flaw("buildinfo.full.json", format!("is no JSON: {error}")));
                 None
             });
-        let contents = tree.walk_from(directory).map(|(path, id)| (path, Kind::of(&tree.inode(id).node)));
-        let contents = contents.collect();
-        if problems.is_empty() { Ok(Self { id, info, buildinfo, contents }) } else { Err(problems) }
+        let listing = tree.walk_from(directory).map(|(path, id)| (path, Kind::of(&tree.inode(id).node)));
+        let listing = listing.collect();
+        if problems.is_empty() { Ok(Self { id, info, buildinfo, listing }) } else { Err(problems) }
     }
 
     /// Whether any host could accept the package, whichever others are there: what is known as soon as it is
@@ -121,35 +121,35 @@ impl Kind {
 }
 
 /// The files of a package that matter to others: what lies in well-known directories, and which services
-/// there are. Collected from any listing of the package's paths, relative to it, in any order; each path is
+/// there are. Collected from all of the package's paths, relative to it, in any order; each path is
 /// given once, and what holds something else is a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
+pub struct Listing {
     /// What lies in well-known directories, and these themselves.
     pub(super) shared: BTreeMap<TreePath, Kind>,
     /// Units of services anywhere, without `.service`.
     pub(super) services: BTreeSet<String>,
 }
 
-impl FromIterator<(TreePath, Kind)> for Contents {
-    fn from_iter<T: IntoIterator<Item = (TreePath, Kind)>>(listing: T) -> Self {
-        let mut contents = Self::default();
-        for (path, kind) in listing {
+impl FromIterator<(TreePath, Kind)> for Listing {
+    fn from_iter<T: IntoIterator<Item = (TreePath, Kind)>>(paths: T) -> Self {
+        let mut listing = Self::default();
+        for (path, kind) in paths {
             let name = path.components().last().and_then(|name| std::str::from_utf8(name).ok());
             if let Some(service) = name.and_then(|name| name.strip_suffix(".service"))
                 && matches!(kind, Kind::File | Kind::Symlink)
             {
-                contents.services.insert(service.to_owned());
+                listing.services.insert(service.to_owned());
             }
             if path.components().next().and_then(WellKnown::parse).is_some() {
-                contents.shared.insert(path, kind);
+                listing.shared.insert(path, kind);
             }
         }
-        contents
+        listing
     }
 }
 
-impl Contents {
+impl Listing {
     /// Every role that something in the package is for.
     pub fn roles(&self) -> BTreeSet<Role> {
         let first = self.shared.keys().filter_map(|path| path.components().next());

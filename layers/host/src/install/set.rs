@@ -75,7 +75,7 @@ pub(super) fn sysctl(packages: &[&Package], problems: &mut BTreeSet<Problem>) ->
     let mut values: BTreeMap<String, Setting> = BTreeMap::new();
     for package in packages {
         for (service, settings) in &package.info.sysctl {
-            if !package.contents.services.contains(service) {
+            if !package.listing.services.contains(service) {
                 let (package, service) = (package.id.clone(), service.clone());
                 problems.insert(Problem::NoService { package, service });
             }

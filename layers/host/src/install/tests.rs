@@ -17,7 +17,7 @@ fn package(id: &str, info: Value, files: &[&str]) -> Package {
         _ => (place(file), Kind::File),
     });
     let info = PkgInfo::parse(info.to_string().as_bytes()).unwrap();
-    Package { id: id.parse().unwrap(), info, buildinfo: None, contents: listing.collect() }
+    Package { id: id.parse().unwrap(), info, buildinfo: None, listing: listing.collect() }
 }
 
 fn files(id: &str, files: &[&str]) -> Package {
@@ -104,7 +104,7 @@ fn directories_with_a_role_count_on_hosts_that_have_it() {
     assert_eq!(listing(&resolve(&packages, &["master"])), [x, y]);
     assert_eq!(listing(&resolve(&packages, &["slave"])), [x]);
     assert_eq!(listing(&resolve(&packages, &["slave_public", "master"])), [x, y, z]);
-    assert_eq!(packages[0].contents.roles(), roles(&["master", "slave_public"]));
+    assert_eq!(packages[0].listing.roles(), roles(&["master", "slave_public"]));
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn units_have_names_of_their_own() {
 #[test]
 fn devices_are_not_linked() {
     let mut fifo = files("a--1", &[]);
-    fifo.contents =
+    fifo.listing =
         [(place("bin/fifo"), Kind::Special), (place("var/fifo"), Kind::Special)].into_iter().collect();
     assert_eq!(
         refusal(&[fifo], &[]),

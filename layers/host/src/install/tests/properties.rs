@@ -46,7 +46,7 @@ fn any_package() -> impl Strategy<Value = Package> {
     let id = select(vec!["a--1", "a--2", "b--1", "c--1", "d--1", "e--1"]);
     (id, info, listing).prop_map(|(id, info, listing)| {
         let listing = listing.into_iter().map(|(top, rest, kind)| (place(&format!("{top}{rest}")), kind));
-        Package { contents: listing.collect(), ..super::info(id, info) }
+        Package { listing: listing.collect(), ..super::info(id, info) }
     })
 }
 
@@ -96,7 +96,7 @@ proptest! {
             let path = TreePath::from_root(&[top.as_bytes(), b"/", &bytes].concat()).ok()?;
             Some((path, if file { Kind::File } else { Kind::Directory }))
         });
-        let package = Package { contents: listing.collect(), ..files("a--1", &[]) };
+        let package = Package { listing: listing.collect(), ..files("a--1", &[]) };
         if let Err(problems) = InstallRoot::check_every_role(&[package]) {
             prop_assert!(!problems.to_string().contains(|c: char| c.is_control() && c != '\n'));
         }

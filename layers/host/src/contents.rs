@@ -96,7 +96,7 @@ fn digest(content: &Content, buffer: &mut [u8]) -> std::io::Result<Digest> {
 }
 
 /// `bytes` as text from which they can be had back.
-pub(crate) fn escape(bytes: &[u8]) -> String {
+fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
