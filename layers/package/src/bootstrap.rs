@@ -9,11 +9,11 @@ use bake_host::{InstallRoot, PackageId, Variant, apply};
 use bake_tree::{Member, MemberKind, Policy, Tree, TreePath, ValidTree};
 use serde_json::json;
 
-use crate::Error;
 use crate::kept::{Place, make_directory, write_bytes, write_json};
-use crate::pack::{self, EPOCH};
+use crate::pack;
 use crate::store::Stored;
 use crate::workshop::{Workshop, read_package};
+use crate::{EPOCH, Error};
 
 /// The revision of the format of bootstrap tarballs. It goes up when the same packages give another one.
 const FORMAT_REVISION: u32 = 1;

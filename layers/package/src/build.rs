@@ -12,16 +12,16 @@ use bake_host::{Entry, InstallRoot, PackageId, PkgInfo, ROOT};
 use bake_tree::{Content, Metadata, Node, Tree, ValidTree};
 use serde_json::{Value, json};
 
-use crate::Error;
 use crate::error::chain;
 use crate::fetch::Wanted;
 use crate::kept::make_directory;
-use crate::pack::{self, EPOCH};
+use crate::pack;
 use crate::recipe::{Identified, SourceId};
 use crate::sandbox::{self, BUILD_ID, Mount, Spec, builds_as_nobody, hand_over};
 use crate::source::Source;
 use crate::surroundings::Surroundings;
 use crate::workshop::{Dependency, Event, Workshop};
+use crate::{EPOCH, Error};
 
 /// How much of a log is shown when a build fails.
 const LINES_SHOWN: usize = 25;

@@ -166,7 +166,7 @@ mod tests {
             };
             tree.put(&TreePath::parse(path.as_bytes()).unwrap(), Metadata::root(*mode), node).unwrap();
         }
-        tree.clamp_times(crate::pack::EPOCH);
+        tree.clamp_times(crate::EPOCH);
         tree.seal();
         ValidTree::new(tree).unwrap()
     }

@@ -113,7 +113,7 @@ mod tests {
             let mut tree = Tree::new();
             let file = Node::File(Content::bytes(b"text".as_slice()));
             tree.put(&TreePath::parse(b"a/b").unwrap(), Metadata::root(0o644), file).unwrap();
-            tree.clamp_times(crate::pack::EPOCH);
+            tree.clamp_times(crate::EPOCH);
             tree.seal();
             Ok(ValidTree::new(tree).unwrap())
         };

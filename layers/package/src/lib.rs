@@ -35,9 +35,12 @@ pub use check::Verdict;
 pub use deliver::{TreeManifest, deliver};
 pub use error::Error;
 pub use lock::{LOCK, Lock, LockedSource};
-pub use pack::EPOCH;
 pub use problem::{Problem, Problems};
 pub use store::{Claim, Store, Stored};
 pub use surroundings::{Factor, Surroundings};
 pub use upstream::check_out_upstream;
 pub use workshop::{Equipment, Event, Workshop};
+
+/// The time of everything in a recipe, a build and a package that has no better one, and what builds are told by
+/// `SOURCE_DATE_EPOCH`: 1980-01-02, which ZIP archives and FAT can hold in every time zone.
+pub const EPOCH: bake_base::Epoch = bake_base::Epoch::from_seconds(315_619_200);

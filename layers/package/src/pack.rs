@@ -6,16 +6,13 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use bake_archive::{OpenOptions, XzEncoder, open_rootfs, write_tar};
-use bake_base::{Digest, DigestWriter, Epoch};
+use bake_base::{Digest, DigestWriter};
 use bake_host::PackageId;
 use bake_host::contents::{CONTENTS, Contents};
 use bake_tree::{Content, InodeId, Metadata, Node, Tree, TreePath, ValidTree};
 
-use crate::Error;
+use crate::{EPOCH, Error};
 
-/// The time of everything in a package and in a build: 1980-01-02, which ZIP archives and FAT can hold in
-/// every time zone.
-pub const EPOCH: Epoch = Epoch::from_seconds(315_619_200);
 /// xz's own default preset.
 const PRESET: u32 = 6;
 

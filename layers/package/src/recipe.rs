@@ -19,7 +19,7 @@ mod tree;
 mod treeinfo;
 
 pub use buildinfo::Recipe;
-pub use files::{Entry, RecipeFiles, SOURCE_DATE_EPOCH, SnapshotError};
+pub use files::{Entry, RecipeFiles, SnapshotError};
 pub use id::{Downloaded, IdDocument, Identified, SourceId, id_document, version};
 pub use tree::{RecipeTree, Selection};
 pub use treeinfo::TreeInfo;

@@ -11,9 +11,6 @@ use bake_base::{Digest, DigestReader, json};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use serde::Serialize;
 
-/// Time of every file that has no better one: 1980-01-02, inside what ZIP and FAT hold in every time zone.
-pub(super) const EPOCH: i64 = 315_619_200;
-
 /// What the digest of a directory covers of one file.
 #[derive(Serialize)]
 struct Entry {

@@ -10,7 +10,7 @@ use bake_base::{Digest, Hasher};
 use bake_tree::{Policy, Tree, ValidTree};
 
 use super::error::FetchProblem;
-use super::files::{self, EPOCH};
+use super::files;
 use super::git::Git;
 use super::repository::format;
 use super::{Content, FetchError, Fetched, Fetcher};
@@ -102,7 +102,7 @@ fn copy(path: &Path, sha256: Digest, into: &Path) -> Result<(), FetchProblem> {
 
 fn finish(path: &Path, mode: u32) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))?;
-    files::set_time(path, EPOCH)
+    files::set_time(path, crate::EPOCH.timestamp().seconds)
 }
 
 /// Extracts an archive without its top directory, times as they are in it.

@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use super::fields::Report;
 use crate::Problem;
 
-pub use snapshot::{SOURCE_DATE_EPOCH, SnapshotError};
+pub use snapshot::SnapshotError;
 
 /// The most entries of one recipe's directory; more are a checkout that was meant to be a source.
 const ENTRIES_MAX: usize = 50_000;

@@ -9,10 +9,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::{Entry, RecipeFiles, executable, hash, open};
-
-/// The time of every file of recipes and packages, in seconds since 1970: the 2nd of January 1980, which ZIP and
-/// FAT can hold in every time zone.
-pub const SOURCE_DATE_EPOCH: i64 = 315_619_200;
+use crate::EPOCH;
 
 /// A recipe's directory that could not be copied as it was hashed.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +39,7 @@ impl SnapshotError {
 
 impl RecipeFiles {
     /// Makes the directory `into` and writes into it what was listed: files of mode 0644 or 0755, everything
-    /// dated [`SOURCE_DATE_EPOCH`].
+    /// dated [`EPOCH`].
     ///
     /// # Errors
     /// When `into` exists, when it cannot be written, and when a file is not what it was when it was listed.
@@ -119,6 +116,6 @@ fn date(path: &Path) -> io::Result<()> {
 }
 
 fn times() -> Timestamps {
-    let time = Timespec { tv_sec: SOURCE_DATE_EPOCH, tv_nsec: 0 };
+    let time = Timespec { tv_sec: EPOCH.timestamp().seconds, tv_nsec: 0 };
     Timestamps { last_access: time, last_modification: time }
 }
