@@ -21,7 +21,7 @@
 use bake_tree::{Content, EditError, Follow, Metadata, Node, Tree, TreePath};
 
 use crate::kernel::Kernel;
-use crate::{Architecture, OsRelease};
+use crate::{Architecture, OsRelease, path};
 
 /// Where packages put the loader.
 const LOADER_DIRECTORY: &str = "usr/lib/systemd/boot/efi";
@@ -284,10 +284,6 @@ fn first_line(tree: &Tree, name: &str) -> Result<Option<String>, EntryError> {
     let text = tree.read(&path(name), LIMIT)?;
     let line = text.map(|text| String::from_utf8_lossy(&text).lines().next().unwrap_or("").trim().to_owned());
     Ok(line.filter(|line| !line.is_empty()))
-}
-
-fn path(text: &str) -> TreePath {
-    TreePath::from_root(text.as_bytes()).expect("a path made of checked names is well-formed")
 }
 
 #[cfg(test)]

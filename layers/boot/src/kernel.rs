@@ -6,7 +6,7 @@ use bake_base::ReadAt;
 use bake_tree::{Content, Directory, EditError, Follow, Node, Tree, TreePath};
 
 use crate::pe::{Image, PeError};
-use crate::{Architecture, version};
+use crate::{Architecture, path, version};
 
 /// Directories with one subdirectory for each kernel. `/lib` is a link to `/usr/lib` wherever `/usr` is merged.
 const MODULE_DIRECTORIES: [&str; 2] = ["usr/lib/modules", "lib/modules"];
@@ -205,7 +205,7 @@ impl Kernel {
         let content = content.ok_or_else(|| not_a_kernel("it is a link to nothing".to_owned()))?;
         let (architecture, format) = identify(&content).map_err(|error| not_a_kernel(error.to_string()))?;
         let modules =
-            MODULE_DIRECTORIES.iter().map(|directory| self::path(directory).join(version.as_bytes()));
+            MODULE_DIRECTORIES.iter().map(|directory| crate::path(directory).join(version.as_bytes()));
         let modules = modules.into_iter().find(|path| {
             let id = tree.lookup(path, Follow::Last);
             id.is_some_and(|id| matches!(tree.inode(id).node, Node::Directory(_)))
@@ -253,10 +253,6 @@ fn is_version(text: &str) -> bool {
     text.len() <= MAX_VERSION
         && text.bytes().all(allowed)
         && text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
-}
-
-fn path(text: &str) -> TreePath {
-    TreePath::from_root(text.as_bytes()).expect("a path made of a checked version is well-formed")
 }
 
 #[cfg(test)]

@@ -17,3 +17,8 @@ pub mod version;
 
 pub use architecture::Architecture;
 pub use os_release::OsRelease;
+
+/// A path in the tree, made of constants and of names that were checked.
+fn path(text: &str) -> bake_tree::TreePath {
+    bake_tree::TreePath::from_root(text.as_bytes()).expect("what was checked is well-formed")
+}

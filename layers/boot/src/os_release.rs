@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bake_tree::{EditError, Tree, TreePath};
+use bake_tree::{EditError, Tree};
 
 /// More than any os-release has, in bytes.
 const LIMIT: u64 = 64 << 10;
@@ -21,7 +21,7 @@ impl OsRelease {
     /// When something else than a readable file is there.
     pub fn read(tree: &Tree) -> Result<Self, EditError> {
         for path in ["etc/os-release", "usr/lib/os-release"] {
-            if let Some(text) = tree.read(&path_of(path), LIMIT)? {
+            if let Some(text) = tree.read(&crate::path(path), LIMIT)? {
                 return Ok(Self::parse(text));
             }
         }
@@ -66,10 +66,6 @@ fn unquote(value: &str) -> String {
         }
     }
     text
-}
-
-fn path_of(text: &str) -> TreePath {
-    TreePath::from_root(text.as_bytes()).expect("a path of ours is well-formed")
 }
 
 #[cfg(test)]

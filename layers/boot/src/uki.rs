@@ -97,7 +97,7 @@ pub enum UkiError {
 /// When there is none.
 pub fn find_stub(tree: &Tree, architecture: Architecture) -> Result<Content, UkiError> {
     let name = format!("usr/lib/systemd/boot/efi/linux{}.efi.stub", architecture.efi_suffix());
-    let path = TreePath::from_root(name.as_bytes()).expect("a path of ours is well-formed");
+    let path = crate::path(&name);
     if tree.lookup(&path, Follow::Last).is_none() {
         let package = "`systemd-boot-efi` (Debian, Ubuntu) or `systemd-boot-unsigned` (Fedora, RHEL)";
         return Err(UkiError::NoStub { path, package });

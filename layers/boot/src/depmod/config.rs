@@ -60,7 +60,7 @@ pub(super) fn read(tree: &Tree, version: &str) -> Result<Config, DepmodError> {
 fn files(tree: &Tree) -> BTreeMap<Vec<u8>, TreePath> {
     let mut files = BTreeMap::new();
     for directory in DIRECTORIES {
-        let directory = TreePath::from_root(directory.as_bytes()).expect("a path of ours is well-formed");
+        let directory = crate::path(directory);
         let Some(id) = tree.lookup(&directory, Follow::Last) else { continue };
         for (name, _) in tree.inode(id).as_directory().into_iter().flat_map(Directory::iter) {
             if name.ends_with(b".conf") && !name.starts_with(b".") && name.len() > 5 {
