@@ -1,6 +1,5 @@
 //! Little-endian fields at fixed offsets, and the bytes of an image's own structures gathered for its layout.
 
-use std::io;
 use std::sync::Arc;
 
 use bake_base::{LayoutBuilder, ReadAt};
@@ -31,28 +30,6 @@ pub(super) fn put_split32(bytes: &mut [u8], low: usize, high: usize, value: u64)
 pub(super) fn put_split16(bytes: &mut [u8], low: usize, high: usize, value: u32) {
     put16(bytes, low, value as u16);
     put16(bytes, high, (value >> 16) as u16);
-}
-
-/// Bytes in memory that were never copied into their place.
-#[derive(Debug)]
-pub(super) struct Gathered(Vec<u8>);
-
-impl Gathered {
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes)
-    }
-}
-
-impl ReadAt for Gathered {
-    fn len(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let from = usize::try_from(offset).ok().and_then(|start| self.0.get(start..)?.get(..buffer.len()));
-        buffer.copy_from_slice(from.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
 }
 
 /// All structures that are not a file's data, in one allocation.
@@ -92,7 +69,7 @@ impl Ink {
 
     /// Hands everything over to the layout.
     pub fn finish(self, layout: &mut LayoutBuilder) {
-        let source: Arc<dyn ReadAt> = Arc::new(Gathered(self.bytes));
+        let source: Arc<dyn ReadAt> = Arc::new(self.bytes);
         for (offset, at, len) in self.runs {
             layout.push(offset, len as u64, Arc::clone(&source), at as u64);
         }

@@ -8,7 +8,7 @@ use bake_tree::{Content, Directory, InodeId, Metadata, Node};
 
 use super::Plan;
 use super::bitmap::BlockBitmaps;
-use super::bytes::{Gathered, Ink};
+use super::bytes::Ink;
 use super::census::{self, LOST, LOST_AND_FOUND, ROOT, number};
 use super::checksum::Seed;
 use super::directory::{self, Entry, Names};
@@ -241,7 +241,7 @@ impl<'a> Writer<'a, '_> {
     fn write_groups(&mut self, span: Span, journal: [u8; ROOT_SIZE]) {
         let plan = self.plan;
         let geometry = &plan.geometry;
-        let table: Arc<dyn ReadAt> = Arc::new(Gathered::new(std::mem::take(&mut self.table)));
+        let table: Arc<dyn ReadAt> = Arc::new(std::mem::take(&mut self.table));
         let per_group = u64::from(geometry.inodes_per_group) * INODE_SIZE as u64;
         for (group, start) in (0..table.len()).step_by(per_group as usize).enumerate() {
             let len = per_group.min(table.len() - start);
