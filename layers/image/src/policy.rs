@@ -216,11 +216,11 @@ fn key_path(table: &str, key: &str) -> Result<TreePath, Error> {
 mod tests {
     use super::*;
 
-    fn policy(text: &str) -> HostPolicy {
+    pub(super) fn policy(text: &str) -> HostPolicy {
         toml::from_str(text).unwrap()
     }
 
-    fn text(tree: &Tree, name: &str) -> String {
+    pub(super) fn text(tree: &Tree, name: &str) -> String {
         String::from_utf8(tree.read(&path(name).unwrap(), 9999).unwrap().unwrap()).unwrap()
     }
 

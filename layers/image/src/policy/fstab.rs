@@ -87,14 +87,7 @@ mod tests {
     use bake_tree::Follow;
 
     use super::*;
-
-    fn policy(text: &str) -> HostPolicy {
-        toml::from_str(text).unwrap()
-    }
-
-    fn text(tree: &Tree, name: &str) -> String {
-        String::from_utf8(tree.read(&path(name).unwrap(), 9999).unwrap().unwrap()).unwrap()
-    }
+    use crate::policy::tests::{policy, text};
 
     fn own() -> [(String, String); 2] {
         [("/", "UUID=1 / ext4 defaults 0 1"), ("/boot/efi", "UUID=2 /boot/efi vfat umask=0077 0 2")]
