@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{project, rootfs, run, scratch, small_product};
+use support::{made, project, rootfs, run, scratch, small_product};
 
 /// Commands of `ci`, which CI runs by themselves, and those that `tests/boot.rs` runs with more to say.
 fn runs_elsewhere(line: &str) -> bool {
@@ -31,6 +31,18 @@ fn furnish(directory: &Path, readme: &str) {
     fs::write(directory.join("site/etc/site.conf"), "site\n").unwrap();
     fs::create_dir(directory.join("bin")).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_bake"), directory.join("bin/bake")).unwrap();
+    std::os::unix::fs::symlink(
+        made("rootfs/builder.tar").canonicalize().unwrap(),
+        directory.join("builder.tar"),
+    )
+    .unwrap();
+    for recipe in ["dcos-clock", "dcos-hello"] {
+        fs::create_dir_all(directory.join("packages")).unwrap();
+        run(Command::new("cp")
+            .arg("-r")
+            .arg(project("tests/tree").join(recipe))
+            .arg(directory.join("packages")));
+    }
     let [spec] = blocks(readme, "toml")[..] else { panic!("the README has one spec file") };
     fs::write(directory.join("bake.toml"), spec).unwrap();
 }
@@ -54,7 +66,15 @@ fn every_command_works_as_written() {
         ran += 1;
     }
     assert!(ran >= 5, "only {ran} commands of the README were found");
-    for made in ["images/debian.raw", "golden/debian.qcow2", "masters/master.raw", "all/web/web.qcow2"] {
+    let bootstrap = fs::read_to_string(scratch.path().join("product/bootstrap/bootstrap.latest")).unwrap();
+    let bootstrap = format!("product/bootstrap/{bootstrap}.bootstrap.tar.xz");
+    for made in [
+        bootstrap.as_str(),
+        "images/debian.raw",
+        "golden/debian.qcow2",
+        "masters/master.raw",
+        "all/web/web.qcow2",
+    ] {
         assert!(scratch.path().join(made).exists(), "{made}");
     }
 }

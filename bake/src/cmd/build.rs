@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
-use bake_package::fetch::{FetchOptions, Fetcher, Mirror, Wanted};
+use bake_package::fetch::{FetchOptions, Fetcher, Mirror, Progress, Wanted};
 use bake_package::recipe::{Identified, Recipe, RecipeTree};
 use bake_package::source::{Commit, Source};
 use bake_package::{Builder, Builders, DEFAULT, Equipment, Event, Lock, Workshop, check_out_upstream};
+
+use indicatif::ProgressBar;
 
 use crate::cli::BuildArgs;
 use crate::cmd::SPEC;
@@ -23,13 +26,14 @@ const TIMEOUT: u64 = 7200;
 pub struct Yard<'a> {
     args: &'a BuildArgs,
     spec: Option<Spec>,
+    printer: Printer,
     /// The recipes.
     pub tree: RecipeTree,
 }
 
 impl<'a> Yard<'a> {
     /// Reads the recipes and the spec file.
-    pub fn open(args: &'a BuildArgs) -> Result<Self, Failure> {
+    pub fn open(args: &'a BuildArgs, printer: Printer) -> Result<Self, Failure> {
         let spec = match &args.spec {
             Some(path) => Some(Spec::read(path)?),
             None if Path::new(SPEC).is_file() => Some(Spec::read(Path::new(SPEC))?),
@@ -41,9 +45,9 @@ impl<'a> Yard<'a> {
                 "`{shown}` is no directory: expected a tree of recipes at --tree"
             )));
         }
-        let upstream = check_out_upstream(&args.tree, &fetcher(args, spec.as_ref(), false)?)?;
+        let upstream = check_out_upstream(&args.tree, &fetcher(args, spec.as_ref(), false, printer)?)?;
         let tree = RecipeTree::read(&args.tree, upstream.as_deref())?;
-        Ok(Self { args, spec, tree })
+        Ok(Self { args, spec, tree, printer })
     }
 
     /// How many packages are built at once.
@@ -61,7 +65,7 @@ impl<'a> Yard<'a> {
         let launcher = env::executable()?;
         let equipment = Equipment {
             builders: self.builders()?,
-            fetcher: fetcher(self.args, self.spec.as_ref(), refresh)?,
+            fetcher: fetcher(self.args, self.spec.as_ref(), refresh, self.printer)?,
             launcher,
             stop,
             report,
@@ -138,7 +142,30 @@ pub fn reporter(printer: Printer) -> impl Fn(&Event<'_>) + Sync {
     }
 }
 
-fn fetcher(args: &BuildArgs, spec: Option<&Spec>, refresh: bool) -> Result<Fetcher, Failure> {
+/// Shows the download that moved last.
+fn downloads(printer: Printer) -> impl Fn(&Progress<'_>) + Send + Sync {
+    let bar: OnceLock<ProgressBar> = OnceLock::new();
+    move |progress| {
+        let bar = bar.get_or_init(|| printer.bytes("", Some(0)));
+        if progress.total == Some(progress.done) {
+            bar.finish_and_clear();
+            return;
+        }
+        if bar.is_finished() {
+            bar.reset();
+        }
+        bar.set_message(format!("downloading {}/{}", progress.package, progress.name));
+        bar.set_length(progress.total.unwrap_or(progress.done));
+        bar.set_position(progress.done);
+    }
+}
+
+fn fetcher(
+    args: &BuildArgs,
+    spec: Option<&Spec>,
+    refresh: bool,
+    printer: Printer,
+) -> Result<Fetcher, Failure> {
     let of_spec = spec.iter().flat_map(|spec| &spec.build.mirrors).map(|(from, to)| format!("{from}={to}"));
     let mirrors = args.mirror.iter().cloned().chain(of_spec).map(|text| text.parse::<Mirror>());
     let mirrors =
@@ -150,6 +177,7 @@ fn fetcher(args: &BuildArgs, spec: Option<&Spec>, refresh: bool) -> Result<Fetch
         refresh,
         proxy: env::proxy(),
         certificates: env::certificates(),
+        progress: Arc::new(downloads(printer)),
         ..FetchOptions::default()
     };
     Fetcher::new(options).map_err(Failure::usage)

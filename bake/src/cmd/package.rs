@@ -29,7 +29,7 @@ pub struct Row {
 /// Builds packages, or says what would be built.
 pub fn run(args: &PackageArgs) -> Result<(), Failure> {
     let printer = Printer::new(args.build.quiet);
-    let yard = Yard::open(&args.build)?;
+    let yard = Yard::open(&args.build, printer)?;
     let roots = roots(args, &yard)?;
     let signals = Signals::take_over_softly().map_err(Failure::signals)?;
     let report = reporter(printer);

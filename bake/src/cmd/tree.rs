@@ -15,7 +15,7 @@ use crate::ui::Printer;
 /// Builds a tree and its bootstrap tarball, or says what would be built.
 pub fn run(args: &TreeArgs) -> Result<(), Failure> {
     let printer = Printer::new(args.build.quiet);
-    let yard = Yard::open(&args.build)?;
+    let yard = Yard::open(&args.build, printer)?;
     let variant =
         args.variant.as_deref().map_or(Ok(Variant::default()), Variant::named).map_err(Failure::usage)?;
     let selection = yard.tree.select(&variant)?;
