@@ -55,17 +55,17 @@ impl<'a> Yard<'a> {
         self.args.jobs.map_or_else(env::threads, usize::from)
     }
 
-    /// What everything is made with.
+    /// What everything is made with; `relock` when `bake.lock` is to be written anew, by how things are now.
     pub fn workshop<'b>(
         &self,
-        refresh: bool,
+        relock: bool,
         stop: &'b AtomicBool,
         report: &'b (dyn Fn(&Event<'_>) + Sync),
     ) -> Result<Workshop<'b>, Failure> {
         let launcher = env::executable()?;
         let equipment = Equipment {
             builders: self.builders()?,
-            fetcher: fetcher(self.args, self.spec.as_ref(), refresh, self.printer)?,
+            fetcher: fetcher(self.args, self.spec.as_ref(), relock, self.printer)?,
             launcher,
             stop,
             report,
@@ -77,6 +77,7 @@ impl<'a> Yard<'a> {
             workshop.repositories.clone_from(&build.repositories);
         }
         workshop.locked = Lock::read(&self.args.tree)?.map(|lock| lock.packages).unwrap_or_default();
+        workshop.relock = relock;
         workshop.limits.timeout =
             self.args.timeout.or_else(|| build.and_then(|build| build.timeout)).unwrap_or(TIMEOUT);
         workshop.cores = env::threads();

@@ -38,6 +38,7 @@ impl Workshop<'_> {
             let package = &packages[number];
             let required = || needs[number].iter().filter_map(|need| lock()[*need].clone()).collect();
             let stored = self.obtain(package, required, buildable.contains(&package.id))?;
+            self.compare_with_lock(&stored)?;
             self.store.set_latest(&package.id, &package.recipe.variant)?;
             lock()[number] = Some(stored);
             Ok(())
@@ -80,6 +81,22 @@ impl Workshop<'_> {
         let stored = self.build_into_store(&claim, package, &dependencies)?;
         (self.report)(&Event::Built(id));
         Ok(stored)
+    }
+
+    /// A package with the id that `bake.lock` knows has to be the very same.
+    fn compare_with_lock(&self, stored: &Stored) -> Result<(), Error> {
+        let (id, found) = (&stored.id, stored.digest);
+        match self.locked.get(id) {
+            Some(locked) if *locked != found && !self.relock => Err(Error::package(
+                id,
+                format!(
+                    "it has SHA-256 {found}, and bake.lock says {locked}: see why by `bake package --check {}`, or \
+                     accept it by `bake tree --lock`",
+                    id.name()
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     fn build_into_store(

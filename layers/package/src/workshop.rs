@@ -49,6 +49,8 @@ pub struct Workshop<'a> {
     pub repositories: Vec<String>,
     /// By which digests packages are taken from there.
     pub locked: BTreeMap<PackageId, Digest>,
+    /// Whether `bake.lock` is about to be written anew, so that what moved is told and no error.
+    pub relock: bool,
     /// What a build may use.
     pub limits: Limits,
     /// How many processors a build is told there are.
@@ -103,6 +105,7 @@ impl<'a> Workshop<'a> {
             launcher,
             repositories: Vec::new(),
             locked: BTreeMap::new(),
+            relock: false,
             limits: Limits::default(),
             cores: 1,
             threads: 1,
