@@ -13,7 +13,7 @@ const HOUSE: [(&str, &[&str]); 9] = [
     ("boot", &["base", "tree", "archive"]),
     ("host", &["base", "tree", "archive"]),
     ("package", &["base", "tree", "archive", "host"]),
-    ("image", &["base", "tree", "archive", "fs", "disk", "boot"]),
+    ("image", &["base", "tree", "archive", "fs", "disk", "boot", "host", "package"]),
 ];
 
 #[test]

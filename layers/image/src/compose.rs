@@ -8,6 +8,7 @@ use bake_base::{Epoch, Ids};
 use bake_boot::{Architecture, OsRelease};
 use bake_disk::SectorSize;
 use bake_fs::fat;
+use bake_host::PackageId;
 use bake_tree::{Member, Policy, Timestamp, Tree, TreePath, ValidTree};
 
 use crate::bootable::{self, Bootable};
@@ -15,7 +16,7 @@ use crate::host::{self, Growth};
 use crate::modules;
 use crate::normalise::{self, Change};
 use crate::policy;
-use crate::product::{self, ActivePackage};
+use crate::product;
 use crate::profile::{Loader, Profile};
 use crate::{Error, ImageSpec, Surroundings};
 
@@ -37,7 +38,7 @@ pub struct Decisions {
     pub(crate) architecture: Architecture,
     pub(crate) epoch: Epoch,
     pub(crate) inputs: Vec<(&'static str, bake_archive::Input)>,
-    pub(crate) packages: Vec<ActivePackage>,
+    pub(crate) packages: Vec<PackageId>,
     pub(crate) roles: Vec<String>,
     pub(crate) loader: Loader,
     pub(crate) kernel: String,

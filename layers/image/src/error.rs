@@ -1,5 +1,6 @@
 //! What can go wrong while an image is baked.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use bake_tree::{EditError, InvalidEntry, MergeProblem, PathError, TreePath};
@@ -57,6 +58,9 @@ pub enum Error {
     /// The product is none.
     #[error("the product cannot be used: {0}")]
     Product(String),
+    /// The packages of the product are wrong, or make no install root together.
+    #[error("the packages of the product cannot be used:{}", list(&.0.iter().collect::<Vec<_>>()))]
+    Packages(BTreeSet<bake_host::Problem>),
     /// The image would not boot.
     #[error(transparent)]
     Kernel(#[from] bake_boot::kernel::KernelError),

@@ -74,7 +74,7 @@ impl Image {
             kernel: decisions.kernel.clone(),
             command_line: decisions.command_line.clone(),
             growth: decisions.growth,
-            packages: decisions.packages.iter().map(|package| package.id.clone()).collect(),
+            packages: decisions.packages.iter().map(ToString::to_string).collect(),
             roles: decisions.roles.clone(),
             size: table.len,
             data: self.data_bytes(),

@@ -1,16 +1,16 @@
 //! The product in the image: the bootstrap tarball under `/opt/mesosphere`, its users and state directories,
 //! and what starts it on the host.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bake_base::Epoch;
+use bake_host::{GroupName, InstallRoot, Package, PackageId, ROOT, Role};
 use bake_tree::{Content, Follow, Member, MemberKind, Metadata, Node, PathError, Tree, TreePath};
-use serde::Deserialize;
 
 use crate::accounts::{Accounts, NewUser};
 use crate::error::{Error, path};
 use crate::units;
 
-/// The install root of every host.
-pub const INSTALL_ROOT: &str = "opt/mesosphere";
 /// Where a host's roles are read from.
 const ROLES: &str = "etc/mesosphere/roles";
 /// Stands in for the on-host program until there is one: writes the units and starts the target.
@@ -20,36 +20,15 @@ const SETUP_UNIT: (&str, &str) =
     ("etc/systemd/system/dcos-setup.service", include_str!("product/dcos-setup.service"));
 /// The target that the product's units belong to.
 const TARGET_UNIT: (&str, &str) = ("etc/systemd/system/dcos.target", include_str!("product/dcos.target"));
-/// The largest `pkginfo.json` that is read, in bytes.
-const LIMIT: u64 = 16 << 20;
-
-/// The parts of a package's `pkginfo.json` that an image depends on; the rest is for the host.
-#[derive(Debug, Deserialize)]
-struct PackageInfo {
-    username: Option<String>,
-    group: Option<String>,
-    #[serde(default)]
-    state_directory: bool,
-}
-
-/// A package of the product that is active.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActivePackage {
-    /// Its name.
-    pub name: String,
-    /// Its id.
-    pub id: String,
-}
-
 /// The members of a bootstrap tarball, moved under the install root.
 ///
 /// # Errors
 /// When a path becomes too long.
 pub fn under_install_root(members: Vec<Member>) -> Result<Vec<Member>, PathError> {
     let moved = |path: &TreePath| {
-        let mut bytes = format!("{INSTALL_ROOT}/").into_bytes();
+        let mut bytes = format!("{ROOT}/").into_bytes();
         bytes.extend_from_slice(path.as_bytes());
-        TreePath::parse(&bytes)
+        TreePath::from_root(&bytes)
     };
     let mut members = members;
     for member in &mut members {
@@ -65,42 +44,44 @@ pub fn under_install_root(members: Vec<Member>) -> Result<Vec<Member>, PathError
 /// start the product. Entries that were there and got another owner are told to `changed`.
 ///
 /// # Errors
-/// When the tarball is no bootstrap tarball, or a package contradicts the root file system.
+/// When the tarball is no bootstrap tarball, its packages do not fit together, or one contradicts the root file
+/// system.
 pub fn integrate(
     tree: &mut Tree,
     roles: &[String],
     epoch: Epoch,
     changed: &mut Vec<TreePath>,
-) -> Result<Vec<ActivePackage>, Error> {
+) -> Result<Vec<PackageId>, Error> {
+    let roles = parse_roles(roles)?;
     let packages = active_packages(tree)?;
+    let root = InstallRoot::resolve(&read_packages(tree, &packages)?, &roles)
+        .map_err(|found| Error::Packages(found.0))?;
     let mut accounts = Accounts::read(tree, epoch)?;
-    for package in &packages {
-        let info = package_info(tree, package)?;
-        let owner = match &info.username {
-            Some(name) => accounts.add_user(&NewUser {
-                name,
-                uid: None,
-                group: info.group.as_deref(),
-                comment: "DCOS System User",
-                home: "/opt/mesosphere",
-                shell: "/sbin/nologin",
-                password_hash: None,
-            })?,
-            None => (0, 0),
-        };
-        if info.state_directory {
-            let state = path(&format!("var/lib/dcos/{}", package.name))?;
-            let id = tree.make_directory(&state, Metadata::root(0o755))?;
-            let metadata = tree.metadata_mut(id);
-            if metadata.uid != owner.0 {
-                metadata.uid = owner.0;
-                changed.push(state);
-            }
+    let mut owners = BTreeMap::new();
+    for (name, group) in &root.users {
+        let (uid, _) = accounts.add_user(&NewUser {
+            name: name.as_str(),
+            uid: None,
+            group: group.as_ref().map(GroupName::as_str),
+            comment: "DCOS System User",
+            home: ROOT,
+            shell: "/sbin/nologin",
+            password_hash: None,
+        })?;
+        owners.insert(name, uid);
+    }
+    for (package, user) in &root.state_directories {
+        let state = path(&format!("var/lib/dcos/{package}"))?;
+        let uid = user.as_ref().map_or(0, |user| owners[user]);
+        let id = tree.make_directory(&state, Metadata::root(0o755))?;
+        let metadata = tree.metadata_mut(id);
+        if metadata.uid != uid {
+            metadata.uid = uid;
+            changed.push(state);
         }
     }
     accounts.write(tree)?;
-    for role in roles {
-        check_role(role)?;
+    for role in &roles {
         let file = Node::File(Content::empty());
         tree.put(&path(&format!("{ROLES}/{role}"))?, Metadata::root(0o644), file)?;
     }
@@ -111,9 +92,9 @@ pub fn integrate(
     Ok(packages)
 }
 
-/// The active packages by name, from the links in `active/`.
-fn active_packages(tree: &Tree) -> Result<Vec<ActivePackage>, Error> {
-    let active = path(&format!("{INSTALL_ROOT}/active"))?;
+/// The ids of the active packages, from the links in `active/`.
+fn active_packages(tree: &Tree) -> Result<Vec<PackageId>, Error> {
+    let active = path(&format!("{ROOT}/active"))?;
     let directory = tree.lookup(&active, Follow::Last).and_then(|id| tree.inode(id).as_directory());
     let directory = directory.ok_or_else(|| {
         Error::Product(
@@ -122,44 +103,38 @@ fn active_packages(tree: &Tree) -> Result<Vec<ActivePackage>, Error> {
     })?;
     let mut packages = Vec::new();
     for (name, id) in directory.iter() {
-        let name = String::from_utf8_lossy(name).into_owned();
+        let name = String::from_utf8_lossy(name);
         let Node::Symlink(target) = &tree.inode(id).node else {
             return Err(Error::Product(format!("`active/{name}` is no symbolic link to a package")));
         };
-        let target = String::from_utf8_lossy(target).into_owned();
-        let id = target.strip_prefix("/opt/mesosphere/packages/").filter(|id| {
-            !id.contains('/')
-                && id.split_once("--").is_some_and(|(of, rest)| of == name && !rest.contains("--"))
-        });
-        let wrong = || {
-            let expected = format!("expected /opt/mesosphere/packages/{name}--ID");
+        let target = String::from_utf8_lossy(target);
+        let id = target.strip_prefix(ROOT).and_then(|rest| rest.strip_prefix("/packages/"));
+        let id = id.and_then(|id| id.parse::<PackageId>().ok()).filter(|id| id.name().as_str() == name);
+        packages.push(id.ok_or_else(|| {
+            let expected = format!("expected {ROOT}/packages/{name}--ID");
             Error::Product(format!("`active/{name}` links to `{target}`: {expected}"))
-        };
-        packages.push(ActivePackage { id: id.ok_or_else(wrong)?.to_owned(), name });
+        })?);
     }
     Ok(packages)
 }
 
-fn package_info(tree: &Tree, package: &ActivePackage) -> Result<PackageInfo, Error> {
-    let at = format!("packages/{}/pkginfo.json", package.id);
-    let bytes = tree.read(&path(&format!("{INSTALL_ROOT}/{at}"))?, LIMIT)?;
-    let bytes = bytes.ok_or_else(|| Error::Product(format!("`{at}` is missing")))?;
-    let info: PackageInfo =
-        serde_json::from_slice(&bytes).map_err(|error| Error::Product(format!("`{at}`: {error}")))?;
-    if info.group.is_some() && info.username.is_none() {
-        return Err(Error::Product(format!("`{at}`: `group` without `username`")));
+/// What the packages say of themselves.
+fn read_packages(tree: &Tree, ids: &[PackageId]) -> Result<Vec<Package>, Error> {
+    let (mut packages, mut problems) = (Vec::new(), BTreeSet::new());
+    for id in ids {
+        match Package::read(id.clone(), tree, &path(&format!("{ROOT}/packages/{id}"))?) {
+            Ok(package) => packages.push(package),
+            Err(found) => problems.extend(found),
+        }
     }
-    Ok(info)
+    if problems.is_empty() { Ok(packages) } else { Err(Error::Packages(problems)) }
 }
 
-fn check_role(role: &str) -> Result<(), Error> {
-    let fine =
-        !role.is_empty() && role.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    fine.then_some(()).ok_or_else(|| {
-        Error::Policy(format!(
-            "`{role}` is no role: expected letters a-z, digits and `_`, such as master or slave_public"
-        ))
-    })
+fn parse_roles(roles: &[String]) -> Result<BTreeSet<Role>, Error> {
+    let parse = |role: &String| {
+        role.parse().map_err(|error| Error::Policy(format!("{error}, such as master or slave_public")))
+    };
+    roles.iter().map(parse).collect()
 }
 
 #[cfg(test)]
@@ -198,7 +173,7 @@ mod tests {
         let mut changed = Vec::new();
         let packages =
             integrate(&mut tree, &["master".to_owned()], Epoch::from_seconds(0), &mut changed).unwrap();
-        assert_eq!(packages, [ActivePackage { name: "hello".to_owned(), id: "hello--1a2b".to_owned() }]);
+        assert_eq!(packages, ["hello--1a2b".parse().unwrap()]);
         assert_eq!(
             read(&tree, "etc/passwd").unwrap(),
             "dcos_hello:x:999:999:DCOS System User:/opt/mesosphere:/sbin/nologin\n"
@@ -220,7 +195,11 @@ mod tests {
         let refused =
             integrate(&mut empty, &[], Epoch::from_seconds(0), &mut Vec::new()).unwrap_err().to_string();
         assert!(refused.contains("active"), "{refused}");
-        for (info, reason) in [("[]", "pkginfo.json"), (r#"{"group": "x"}"#, "username")] {
+        for (info, reason) in [
+            ("[]", "`hello--1a2b`: pkginfo.json"),
+            (r#"{"group": "x"}"#, "username"),
+            (r#"{"requires": ["other"]}"#, "`hello--1a2b` requires `other`"),
+        ] {
             let refused = integrate(&mut product(info), &[], Epoch::from_seconds(0), &mut Vec::new())
                 .unwrap_err()
                 .to_string();

@@ -143,7 +143,7 @@ impl Image {
             architecture: decisions.architecture.to_string(),
             epoch: decisions.epoch,
             inputs,
-            packages: decisions.packages.into_iter().map(|package| package.id).collect(),
+            packages: decisions.packages.iter().map(ToString::to_string).collect(),
             roles: decisions.roles,
             boot: Boot {
                 loader: decisions.loader,
