@@ -17,10 +17,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use bake_base::{ReadAt, Timestamp};
+use bake_base::{ReadAt, Timestamp, names};
 use bake_tree::{Content, Device, Extent, Member, MemberKind, Metadata, TreePath, Xattrs};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Dir, FileType, OFlags, SeekFrom, Stat};
+use rustix::fs::{AtFlags, FileType, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use crate::ArchiveError;
@@ -80,7 +80,7 @@ impl Walk<'_> {
                 self.add(path.clone(), &stat, xattrs, MemberKind::Directory);
             }
             let mut below = Vec::new();
-            for name in self.names(&path, &directory)? {
+            for name in names(&directory).map_err(self.failed(&path, "reading"))? {
                 if let Some(next) = self.entry(&path, &directory, &name)? {
                     below.push(next);
                 }
@@ -89,18 +89,6 @@ impl Walk<'_> {
         }
         self.members.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(())
-    }
-
-    fn names(&self, path: &TreePath, directory: &OwnedFd) -> Result<Vec<Vec<u8>>, ArchiveError> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(directory).map_err(self.failed(path, "reading"))? {
-            let name = entry.map_err(self.failed(path, "reading"))?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(name);
-            }
-        }
-        names.sort_unstable();
-        Ok(names)
     }
 
     /// Adds one entry; its path if it is a directory that is to be walked.

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use bake_base::{ReadAt, Timestamp};
+use bake_base::{ReadAt, Timestamp, names};
 use bake_tree::{Content, InodeId, Metadata, Node, Tree, TreePath, ValidTree};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
@@ -81,7 +81,7 @@ fn prepare(label: &str, into: &Path) -> Result<OwnedFd, ArchiveError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let pinned = rustix::fs::openat(CWD, into, flags, Mode::empty()).map_err(io("opening"))?;
     let root = handle::enter(&pinned, OsStr::new(".")).map_err(io("opening"))?;
-    if exists && !handle::names(&root).map_err(io("reading"))?.is_empty() {
+    if exists && !names(&root).map_err(io("reading"))?.is_empty() {
         return Err(ArchiveError::Unrecognised {
             file: label.to_owned(),
             found: "a directory with something in it".to_owned(),

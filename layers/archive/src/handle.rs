@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::AsRawFd;
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, Dir, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// Opens the directory `name` in `parent` so that entries can be made and removed in it, and gives its owner all
@@ -41,17 +41,4 @@ pub(crate) fn pin(parent: BorrowedFd, name: &OsStr, flags: OFlags) -> Result<Own
 pub(crate) fn change_mode(handle: &OwnedFd, mode: u16) -> Result<(), Errno> {
     let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
     rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode.into()), rustix::fs::AtFlags::empty())
-}
-
-/// The names in a directory, sorted.
-pub(crate) fn names(directory: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use bake_base::names;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -65,7 +66,7 @@ struct Removal<'a> {
 impl Removal<'_> {
     /// Removes everything in `directory`, which is `shown` in messages.
     fn empty(&mut self, directory: &OwnedFd, shown: &Path, depth: usize) -> Result<(), ArchiveError> {
-        let names = handle::names(directory).map_err(failed(shown, "reading"))?;
+        let names = names(directory).map_err(failed(shown, "reading"))?;
         for name in &names {
             let name = OsStr::from_bytes(name);
             match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {

@@ -9,9 +9,9 @@ use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use bake_base::{Digest, Hasher};
+use bake_base::{Digest, Hasher, names};
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 
 use super::fields::Report;
 use crate::Problem;
@@ -272,19 +272,6 @@ impl Walk<'_> {
             self.problem(&path, message);
         }
     }
-}
-
-/// What a directory holds, sorted: the order on disk is an accident.
-pub(super) fn names(directory: &OwnedFd) -> rustix::io::Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(directory)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(name);
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 /// Opens a regular file, through no link and without waiting for the other end of a pipe.

@@ -8,12 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use bake_base::names;
 use bake_host::{PackageName, Variant};
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::buildinfo::{Recipe, recipe};
 use super::fields::{Report, parse};
-use super::files::{BUILDINFO, DOCUMENT_MAX, Entry, RecipeFiles, names};
+use super::files::{BUILDINFO, DOCUMENT_MAX, Entry, RecipeFiles};
 use super::treeinfo::{TreeInfo, treeinfo};
 use crate::Problem;
 
