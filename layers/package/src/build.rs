@@ -1,10 +1,12 @@
 //! One package: sources, recipe and dependencies are laid out, the script runs, and what it leaves is packed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bake_archive::{ExtractOptions, extract, remove_tree};
 use bake_base::json;
@@ -53,9 +55,12 @@ impl BuildDirectory {
         Ok(Self { path, keep: workshop.keep })
     }
 
+    /// A new directory of mode 0755, whatever the umask: packages have the mode of their top directory.
     fn make(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.path.join(name);
         make_directory(&path)?;
+        let readable = fs::set_permissions(&path, Permissions::from_mode(0o755));
+        readable.map_err(Error::io("making", &path))?;
         Ok(path)
     }
 }
@@ -90,8 +95,7 @@ impl Workshop<'_> {
         mounts.push(mount(&result, &format!("{packages}/{id}"), true));
         let documents = documents(package)?;
         for (name, bytes) in &documents {
-            let path = result.join(name);
-            fs::write(&path, bytes).map_err(Error::io("writing", &path))?;
+            write_document(&result.join(name), bytes)?;
         }
         let builder = self.builders.root(package.recipe.docker.as_deref(), &self.trees)?;
         let spec = Spec {
@@ -109,7 +113,7 @@ impl Workshop<'_> {
             shuffled_src: surroundings.is_shuffled,
             real_prefix: surroundings.real_prefix.map(str::to_owned),
         };
-        self.run(id, &spec)?;
+        self.run(id, name, &spec)?;
         let tree = pack::tree(id, &result, &documents, self.threads)?;
         check(id, &tree, dependencies)?;
         Ok(Built { tree, _directory: directory })
@@ -146,8 +150,8 @@ impl Workshop<'_> {
                 (self.report)(&Event::Warning(warning));
             }
         }
-        let full = sources.join("buildinfo.full.json");
-        fs::write(&full, &documents(package)?[0].1).map_err(Error::io("writing", &full))?;
+        write_document(&sources.join("buildinfo.full.json"), &documents(package)?[0].1)?;
+        date(&sources).map_err(Error::io("dating", &sources))?;
         let build = directory.path.join("build");
         recipe.files.snapshot(&build).map_err(|error| Error::package(&package.id, chain(&error)))?;
         let root = directory.path.join("root");
@@ -169,9 +173,9 @@ impl Workshop<'_> {
         Ok(mounts)
     }
 
-    /// Runs the script, whose output is kept in a log.
-    fn run(&self, id: &PackageId, spec: &Spec) -> Result<(), Error> {
-        let path = self.cache.log(id);
+    /// Runs the script, whose output is kept in the log of the build `name`.
+    fn run(&self, id: &PackageId, name: &str, spec: &Spec) -> Result<(), Error> {
+        let path = self.cache.log(&id.name(), name);
         let mut log = File::create(&path).map_err(Error::io("writing", &path))?;
         let outcome = sandbox::run(&self.launcher, spec, &mut log, self.stop);
         let failed = match outcome {
@@ -192,6 +196,21 @@ impl Workshop<'_> {
         let text = fs::read(&path).map_err(Error::io("reading", &path))?;
         Err(Error::package(id, format!("{failed}{}\n  the whole log is `{}`", tail(&text), path.display())))
     }
+}
+
+/// Writes a file for builds to see, the same whoever writes it, and when.
+fn write_document(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let write = || {
+        fs::write(path, bytes)?;
+        fs::set_permissions(path, Permissions::from_mode(0o644))?;
+        date(path)
+    };
+    write().map_err(Error::io("writing", path))
+}
+
+/// Gives a file or directory the time that everything in a package has.
+fn date(path: &Path) -> io::Result<()> {
+    File::open(path)?.set_modified(UNIX_EPOCH + Duration::from_secs(EPOCH.seconds()))
 }
 
 /// The last lines of a log, each behind a bar.

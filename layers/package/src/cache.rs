@@ -29,9 +29,9 @@ impl Cache {
         self.component(&id.name()).join(format!("{id}.json"))
     }
 
-    /// What the build of a package printed.
-    pub fn log(&self, id: &PackageId) -> PathBuf {
-        self.component(&id.name()).join(format!("{id}.log"))
+    /// What a build printed; the one that makes a package has its id as name.
+    pub fn log(&self, name: &PackageName, build: &str) -> PathBuf {
+        self.component(name).join(format!("{build}.log"))
     }
 
     /// The id that was last built of a variant.

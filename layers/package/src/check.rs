@@ -1,6 +1,9 @@
 //! `--check`: a package is built again in surroundings that differ in all that must not matter.
 
+use std::fs;
 use std::io::{self, Read};
+use std::thread;
+use std::time::Duration;
 
 use bake_host::contents::CONTENTS;
 use bake_tree::{Content, Inode, Node, TreePath, ValidTree};
@@ -8,11 +11,13 @@ use bake_tree::{Content, Inode, Node, TreePath, ValidTree};
 use crate::Error;
 use crate::recipe::Identified;
 use crate::store::Stored;
-use crate::surroundings::{Factor, Surroundings};
+use crate::surroundings::{Factor, Surroundings, can_be_later};
 use crate::workshop::{Event, Workshop};
 
 /// Bytes compared at once.
 const STEP: usize = 1 << 16;
+/// By how much a second build is later at least: ZIP archives count time in two seconds.
+const LATER: Duration = Duration::from_secs(2);
 
 /// What a second build gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +35,8 @@ pub enum Verdict {
 
 impl Workshop<'_> {
     /// Builds a package twice more, once as always and once in surroundings that differ in every [`Factor`], and
-    /// compares. When they differ, further builds with one change each find the cause. Nothing of it is kept.
+    /// compares. When they differ, further builds with one change each find the cause. Nothing of it is kept but the
+    /// log of a build that fails.
     ///
     /// # Errors
     /// When a build fails.
@@ -40,9 +46,18 @@ impl Workshop<'_> {
         let usual = Surroundings::usual(self.cores);
         let build = |which: &str, surroundings: &Surroundings| {
             (self.report)(&Event::Building(&package.id));
-            self.build(&format!("{}.{which}", package.id), package, &dependencies, surroundings)
+            let name = format!("{}.{which}", package.id);
+            let built = self.build(&name, package, &dependencies, surroundings)?;
+            let log = self.cache.log(&package.id.name(), &name);
+            fs::remove_file(&log).map_err(Error::io("removing", &log))?;
+            Ok::<_, Error>(built)
         };
+        if !can_be_later(&self.builders.root(package.recipe.docker.as_deref(), &self.trees)?) {
+            let warning = "the builder has no libfaketime: the clock of a second build runs ahead by seconds only, so a package that holds no more than the date passes";
+            (self.report)(&Event::Warning(warning.to_owned()));
+        }
         let first = build("first", &usual)?;
+        thread::sleep(LATER);
         let all = Factor::ALL.into_iter().fold(usual.clone(), Surroundings::varied);
         let differs = |surroundings: &Surroundings| -> Result<Option<String>, Error> {
             let second = build("second", surroundings)?;

@@ -96,8 +96,8 @@ impl Surroundings {
         }
     }
 
-    /// The variables that make the clock run ahead, where `builder` has libfaketime. Otherwise the second build is
-    /// later by the time that the first one took.
+    /// The variables that make the clock run ahead, where `builder` has libfaketime. Otherwise, and for programs
+    /// without libc, a second build is as much later as it really is.
     pub(crate) fn clock(&self, builder: &Path) -> Vec<(String, String)> {
         let library = self.is_later.then(|| faketime(builder)).flatten();
         library.map_or_else(Vec::new, |library| {
@@ -110,6 +110,11 @@ impl Surroundings {
             ]
         })
     }
+}
+
+/// Whether a clock can be made to run ahead in `builder`.
+pub(crate) fn can_be_later(builder: &Path) -> bool {
+    faketime(builder).is_some()
 }
 
 /// Where libfaketime is in a builder: as Debian's and Fedora's packages have it.
