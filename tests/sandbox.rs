@@ -2,6 +2,8 @@
 //! root and by an ordinary user, and each test fails when its protection is taken away.
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // a test that cannot go on says where and why
 
+#[path = "sandbox/container.rs"]
+mod container;
 #[path = "sandbox/contract.rs"]
 mod contract;
 #[path = "sandbox/escapes.rs"]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
-use super::ground::{Who, as_everybody, facts};
+use super::ground::{Who, as_everybody, everywhere, facts};
 
 #[test]
 fn a_build_sees_fixed_surroundings() {
@@ -164,7 +164,7 @@ fn a_check_builds_at_another_path_and_with_fewer_processors() {
 
 #[test]
 fn the_status_of_the_script_is_told() {
-    as_everybody(|ground| {
+    everywhere(|ground| {
         let ended = |script| {
             let outcome = ground.script(script).result.unwrap();
             (outcome.code, outcome.signal)

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::Command;
 
-use super::ground::{Ground, Who, as_everybody, facts, is_root, is_running, wait_until};
+use super::ground::{Ground, Who, as_everybody, everywhere, facts, is_root, is_running, wait_until};
 
 /// A Perl program of attempts: `tries("name", result)` prints `name=0` where a system call succeeded, and
 /// otherwise the error's name. Numbers are those of x86-64; elsewhere the program is empty.
@@ -24,7 +24,7 @@ fn attempts(ground: &Ground, program: &str) -> Option<String> {
 
 #[test]
 fn nothing_outside_the_writable_directories_can_be_written() {
-    as_everybody(|ground| {
+    everywhere(|ground| {
         let script = r#"
             for path in / /etc /usr /usr/bin /bin /dev /dev/pts /opt /opt/mesosphere /opt/mesosphere/packages /pkg /pkg/build \
                         /opt/mesosphere/packages/zlib--1 /opt/mesosphere/packages/zlib--1/lib /var /proc /proc/sys/kernel; do
@@ -117,13 +117,17 @@ fn the_machines_network_is_out_of_reach_unless_asked_for() {
         assert!(log.contains("interfaces=lo ") && facts(&log)["interfaces"].trim() == "lo", "{log}");
         let mut spec = ground.spec(&script);
         spec.network = true;
-        assert!(ground.run(&spec).ok().contains("tcp=yes\n"), "network was asked for");
+        let log = ground.run(&spec).ok();
+        assert!(
+            log.contains("tcp=yes\nabstract=no\n"),
+            "network was asked for, and local services were not: {log}"
+        );
     });
 }
 
 #[test]
 fn devices_can_be_neither_made_nor_found() {
-    as_everybody(|ground| {
+    everywhere(|ground| {
         let script = "cd /pkg/src; for d in 'b 8 0' 'b 254 0' 'c 1 1' 'c 1 3' 'c 0 0'; do
                 mknod node $d 2>/dev/null && echo ESCAPED; mknod /tmp/node $d 2>/dev/null && echo ESCAPED; done
             for d in sda vda nvme0n1 mem kmsg kvm fuse loop0 loop-control net/tun mapper/control tty0 console; do
@@ -243,7 +247,7 @@ fn set_id_bits_cannot_be_set_and_count_for_nothing() {
 
 #[test]
 fn output_does_not_depend_on_extended_attributes() {
-    as_everybody(|ground| {
+    everywhere(|ground| {
         let program = r#"open F, ">", "/pkg/src/f"; tries "set", 188, "/pkg/src/f", "user.x", "v", 1, 0;
             tries "lset", 189, "/pkg/src/f", "user.x", "v", 1, 0; tries "fset", 190, fileno(F), "user.x", "v", 1, 0;
             tries "setat", 463, -100, "/pkg/src/f", 0, "user.x", 0, 0; tries "remove", 197, "/pkg/src/f", "user.x";"#;

@@ -15,6 +15,20 @@ use serde_json::{Value, json};
 const DRIVER: &str = "BAKE_SANDBOX_TEST";
 /// The driver, as the test runner knows it.
 const DRIVER_TEST: &str = "the_driver_of_the_other_tests";
+/// What Docker leaves to root.
+const CONTAINED: &str = "--bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,+setgid,+setuid,+setpcap,\
+                         +net_bind_service,+net_raw,+sys_chroot,+mknod,+audit_write,+setfcap";
+/// Directories of the machine that tests need, of all in `/usr`: there may be a great many files, each of which gets
+/// another name for a while.
+const NEEDED: [&str; 7] = [
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/share/perl",
+    "/usr/lib/ARCH-linux-gnu",
+    "/usr/lib/ld-linux-ARCH.so.1",
+    "/usr/lib64",
+    "/usr/lib/locale",
+];
 /// `nobody`, who owns nothing.
 pub const NOBODY: u32 = 65534;
 
@@ -25,6 +39,17 @@ pub enum Who {
     Nobody,
     /// Whoever runs the tests, when that is not root.
     Me,
+    /// Root as an ordinary container has it: with few capabilities and without name spaces.
+    Contained,
+}
+
+/// Runs a test as everybody there is, and as root in a container.
+pub fn everywhere(test: impl Fn(&Ground)) {
+    as_everybody(&test);
+    if is_root("builds by root in a container") {
+        eprintln!("--- as {:?}", Who::Contained);
+        test(&Ground::new(Who::Contained));
+    }
 }
 
 /// Runs a test as everybody there is.
@@ -83,6 +108,7 @@ impl Ground {
         for name in [
             "root/etc",
             "build",
+            "scratch",
             "src",
             "result",
             "dependencies/packages/zlib--1/lib",
@@ -125,18 +151,25 @@ impl Ground {
             writable,
         };
         let environment = [("LC_ALL", "C.UTF-8"), ("TZ", "UTC"), ("PATH", "/usr/bin:/usr/sbin")];
+        let mut mounts = vec![
+            mount("/usr", "/usr", false),
+            mount("build", "/pkg/build", false),
+            mount("src", "/pkg/src", true),
+            mount("dependencies", "/opt/mesosphere", false),
+            mount("result", "/opt/mesosphere/packages/own--1", true),
+        ];
+        if self.who == Who::Contained {
+            let needed = NEEDED.map(|path| path.replace("ARCH", std::env::consts::ARCH));
+            let needed = needed.iter().filter(|path| Path::new(path).exists());
+            mounts.splice(..1, needed.map(|path| mount(path, path, false)));
+        }
         Spec {
             root: self.at("root"),
-            mounts: vec![
-                mount("/usr", "/usr", false),
-                mount("build", "/pkg/build", false),
-                mount("src", "/pkg/src", true),
-                mount("dependencies", "/opt/mesosphere", false),
-                mount("result", "/opt/mesosphere/packages/own--1", true),
-            ],
+            mounts,
             command: ["/usr/bin/bash", "-c", script].map(str::to_owned).into(),
             environment: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             working_directory: "/".into(),
+            scratch: self.at("scratch"),
             hostname: "builder".into(),
             uid: 0,
             gid: 0,
@@ -194,22 +227,43 @@ impl Ground {
 
     pub fn start_by(&self, spec: &Spec, starter: &[&str]) -> Child {
         fs::write(self.at("spec"), serde_json::to_vec(spec).unwrap()).unwrap();
-        let mut line: Vec<String> = Vec::new();
-        if self.who == Who::Nobody {
-            line.extend(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"].map(str::to_owned));
-        }
-        line.extend(starter.iter().map(|word| (*word).to_owned()));
-        line.push(self.at("driver").to_str().unwrap().to_owned());
-        let mut command = Command::new(&line[0]);
-        command.args(&line[1..]).args(["--exact", DRIVER_TEST, "--nocapture"]);
+        let driver = self.at("driver");
+        let arguments = [driver.to_str().unwrap(), "--exact", DRIVER_TEST, "--nocapture"];
+        let mut command = self.command_by(&[starter, &arguments].concat());
         command.env(DRIVER, self.directory.path()).stdout(std::process::Stdio::null());
         command.stdin(std::process::Stdio::piped()).spawn().unwrap()
     }
 
-    /// Waits until a file appears.
-    pub fn wait_for(&self, name: &str) {
-        wait_until(|| self.at(name).exists());
+    /// A command as whoever builds.
+    pub fn command_by(&self, arguments: &[&str]) -> Command {
+        let mut line: Vec<String> = Vec::new();
+        if self.who == Who::Nobody {
+            line.extend(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"].map(str::to_owned));
+        }
+        if self.who == Who::Contained {
+            line.extend(["perl", "-e", &without_unshare()].map(str::to_owned));
+            line.extend(["setpriv", CONTAINED, "--inh-caps=-all"].map(str::to_owned));
+        }
+        line.extend(arguments.iter().map(|word| (*word).to_owned()));
+        let mut command = Command::new(&line[0]);
+        command.args(&line[1..]);
+        command
     }
+
+    /// Waits until a file appears, in a directory that may lie in the root of the build for the time being.
+    pub fn wait_for(&self, name: &str) {
+        wait_until(|| self.at(name).exists() || self.at("scratch/root/pkg").join(name).exists());
+    }
+}
+
+/// A Perl program that starts its arguments where `unshare` is refused, as containers do.
+fn without_unshare() -> String {
+    let (unshare, prctl) = if cfg!(target_arch = "x86_64") { (272, 157) } else { (97, 167) };
+    format!(
+        r#"my $filter = pack "(SCCL)4", 0x20, 0, 0, 0, 0x15, 0, 1, {unshare}, 6, 0, 0, 0x50001, 6, 0, 0, 0x7fff0000;
+        my $program = pack "S x6 P", 4, $filter; syscall({prctl}, 22, 2, $program) == 0 or die "seccomp: $!";
+        exec @ARGV; die"#
+    )
 }
 
 /// What the driver does when it is started as such: it runs `bake`'s part, as whoever started it.

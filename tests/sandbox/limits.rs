@@ -4,11 +4,11 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::ground::{Ground, Who, as_everybody, is_root, is_running};
+use super::ground::{Ground, Who, as_everybody, everywhere, is_root, is_running};
 
 #[test]
 fn a_fork_bomb_stays_small_and_ends() {
-    as_everybody(|ground| {
+    everywhere(|ground| {
         let mut spec = ground.spec(
             "perl -e 'for (1..1000) { my $p = fork; defined $p or last; $p or sleep 100; $n++ } print $n'",
         );
@@ -28,7 +28,7 @@ fn a_fork_bomb_stays_small_and_ends() {
 
 #[test]
 fn a_build_that_takes_too_long_is_ended_with_all_of_its_processes() {
-    as_everybody(|ground| {
+    everywhere(|ground| {
         let marker = format!("9{}", std::process::id());
         let mut spec =
             ground.spec(&format!("trap '' TERM INT HUP; echo begun; setsid --wait sleep {marker}.5"));
@@ -42,7 +42,7 @@ fn a_build_that_takes_too_long_is_ended_with_all_of_its_processes() {
 
 #[test]
 fn a_build_can_be_stopped() {
-    as_everybody(|ground| {
+    everywhere(|ground| {
         let mut driver = ground.start(&ground.spec("touch /pkg/src/started; sleep 1000"));
         ground.wait_for("src/started");
         fs::write(ground.at("stop"), "").unwrap();
@@ -95,7 +95,7 @@ fn a_build_that_fills_the_disk_is_ended_before_it_is_full() {
 
 #[test]
 fn files_logs_memory_and_open_files_have_limits() {
-    as_everybody(|ground| {
+    everywhere(|ground| {
         let mut spec =
             ground.spec("head -c 100M /dev/zero > /pkg/src/huge; echo status=$?; stat -c %s /pkg/src/huge");
         spec.limits.file_size = 1 << 20;
@@ -116,7 +116,7 @@ fn files_logs_memory_and_open_files_have_limits() {
 
 #[test]
 fn a_crash_leaves_no_core() {
-    as_everybody(|ground| {
+    everywhere(|ground| {
         let script =
             "exec 2>/dev/null; cd /pkg/src; ulimit -c unlimited && echo ESCAPED; bash -c 'kill -SEGV $$'; ls";
         assert_eq!(ground.script(script).ok(), "source.c\n");

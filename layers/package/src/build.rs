@@ -104,6 +104,7 @@ impl Workshop<'_> {
             environment: environment(package, surroundings, &builder),
             root: builder,
             working_directory: "/".to_owned(),
+            scratch: directory.make("scratch")?,
             hostname: surroundings.hostname.to_owned(),
             uid: surroundings.id,
             gid: surroundings.id,

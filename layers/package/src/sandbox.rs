@@ -24,9 +24,13 @@
 //! first and the user namespace last, so they are out of the build's reach for good, and hands writable
 //! directories over to 65534 while the build runs. Why 65534: it is the one unprivileged id that every
 //! container maps, and by convention it owns nothing.
+//!
+//! Root in an ordinary container may make no name spaces. Then a weaker sandbox takes the place of this one, with a
+//! chroot and a user id of the build's own, and says what it lacks: see `chroot`.
 
 mod broker;
 mod channel;
+mod chroot;
 mod compose;
 mod confine;
 mod filter;
@@ -39,6 +43,7 @@ mod shuffle;
 mod spec;
 
 pub use broker::enter;
+pub use chroot::may_build_in_chroot;
 pub use owner::{BUILD_ID, builds_as_nobody, hand_over};
 pub use probe::{Finding, probe};
 pub use run::{Outcome, SandboxError, run};

@@ -14,7 +14,7 @@ use rustix::process::{getegid, geteuid};
 use super::channel::{Channel, During, Failure, Order, Report, wait_readable};
 use super::owner::{self, BUILD_ID};
 use super::spec::Spec;
-use super::{SUBCOMMAND, confine, init, probe};
+use super::{SUBCOMMAND, chroot, confine, init, probe};
 
 /// What `bake __sandbox` does. It must come first in `main`: a process with several threads cannot enter a user
 /// name space.
@@ -23,6 +23,8 @@ pub fn enter() -> ExitCode {
         None => main(),
         Some(probe::STAGE) => probe::main(),
         Some(probe::CHILD_STAGE) => probe::child(),
+        Some(chroot::inside::STAGE) => chroot::inside::main(),
+        Some(chroot::ids::STAGE) => chroot::ids::end(),
         Some(_) => init::main(),
     }
 }
@@ -56,10 +58,15 @@ fn close_inherited() -> io::Result<()> {
 }
 
 fn serve(above: &mut Channel) -> Result<(), Failure> {
-    confine::end_with_parent().during(|| "bind the sandbox's life to bake's".into())?;
     let Some(Order::Run { spec, as_nobody }) = above.receive().during(|| "read what to run".into())? else {
         return Ok(());
     };
+    let reason = chroot::reason().during(|| "find out what this machine allows".into())?;
+    if let Some(reason) = reason {
+        // It outlives `bake`, whose end it learns, for as long as it takes to end the build and clean up.
+        return chroot::serve(above, &spec, &reason);
+    }
+    confine::end_with_parent().during(|| "bind the sandbox's life to bake's".into())?;
     if !as_nobody {
         if owner::is_among_others() {
             let warning = "bake is root without CAP_SYS_ADMIN: the number of processes is not limited";

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -21,6 +22,8 @@ pub(super) enum Order {
     Run { spec: Box<Spec>, as_nobody: bool },
     /// The ids of the user namespace are mapped; go on.
     Mapped,
+    /// Run this in the directory `root`, as the user `id`.
+    RunIn { spec: Box<Spec>, root: PathBuf, id: u32 },
 }
 
 /// What a stage reports to the one above it.

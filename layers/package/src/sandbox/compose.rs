@@ -6,6 +6,7 @@
 //! each entry of the original is mounted alone, beside the new one.
 
 mod devices;
+mod linked;
 mod plan;
 
 use std::ffi::CString;
@@ -23,6 +24,8 @@ use self::plan::{Children, Node, Point};
 use super::channel::{During, Failure};
 use super::shuffle;
 use super::spec::Spec;
+
+pub(super) use self::linked::{Composed, link};
 
 /// No set-id bits and no devices count on anything a build sees, but for the devices of `/dev`.
 const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);

@@ -87,6 +87,19 @@ pub(super) fn end_with_parent() -> io::Result<()> {
     Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
 }
 
+/// Keeps this process and what comes of it away from the abstract Unix sockets of everybody else, which belong to
+/// a network rather than to a file system.
+pub(super) fn leave_sockets_alone() -> Result<(), landlock::RulesetError> {
+    use landlock::{CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
+    let ruleset = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    ruleset.scope(Scope::AbstractUnixSocket)?.create()?.restrict_self().map(|_| ())
+}
+
+/// What is to be said when [`leave_sockets_alone`] fails.
+pub(super) fn reachable_sockets(error: &landlock::RulesetError) -> String {
+    format!("the kernel scopes no sockets ({error}): builds reach the machine's abstract Unix sockets")
+}
+
 /// Keeps other processes of the same user from looking into this one or changing it.
 pub(super) fn lock_up() -> io::Result<()> {
     Ok(rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?)

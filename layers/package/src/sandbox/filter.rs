@@ -21,6 +21,15 @@ const TIOCSTI: u64 = 0x5412;
 /// Pastes into a virtual console.
 const TIOCLINUX: u64 = 0x541c;
 
+/// What no name space keeps from a build, so that the filter has to.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Without {
+    /// Sockets that lead to the machine's network, or to anything else but the kernel and local processes.
+    pub network: bool,
+    /// System V's and POSIX's ways of communication, which are between all users of a machine.
+    pub ipc: bool,
+}
+
 /// System calls newer than the table of names, with numbers that all architectures share.
 mod newer {
     pub(super) const FCHMODAT2: i64 = 452;
@@ -78,14 +87,17 @@ fn broken(error: seccompiler::BackendError) -> io::Error {
 }
 
 /// The programs to install, all of them.
-pub(super) fn programs() -> io::Result<Vec<BpfProgram>> {
+fn programs(without: Without) -> io::Result<Vec<BpfProgram>> {
     let errno = |number: i32| SeccompAction::Errno(number as u32);
     let mut programs = vec![
         succeeding().program(errno(0))?,
         refused()?.program(errno(libc::EPERM))?,
         unsupported().program(errno(libc::ENOTSUP))?,
-        unknown().program(errno(libc::ENOSYS))?,
+        unknown(without).program(errno(libc::ENOSYS))?,
     ];
+    if without.network {
+        programs.push(local()?.program(errno(libc::EAFNOSUPPORT))?);
+    }
     if cfg!(target_arch = "x86_64") {
         programs.push(without_x32());
     }
@@ -222,8 +234,25 @@ fn unsupported() -> Calls {
 }
 
 /// `ENOSYS`, as of an older kernel: callers fall back to calls whose arguments can be judged.
-fn unknown() -> Calls {
+fn unknown(without: Without) -> Calls {
     let mut calls = Calls::default();
+    if without.ipc {
+        calls.always(&[
+            libc::SYS_shmget,
+            libc::SYS_shmat,
+            libc::SYS_shmctl,
+            libc::SYS_semget,
+            libc::SYS_semop,
+            libc::SYS_semtimedop,
+            libc::SYS_semctl,
+            libc::SYS_msgget,
+            libc::SYS_msgsnd,
+            libc::SYS_msgrcv,
+            libc::SYS_msgctl,
+            libc::SYS_mq_open,
+            libc::SYS_mq_unlink,
+        ]);
+    }
     calls.always(&[
         libc::SYS_clone3,
         libc::SYS_openat2,
@@ -232,6 +261,14 @@ fn unknown() -> Calls {
         libc::SYS_io_uring_register,
     ]);
     calls
+}
+
+/// `EAFNOSUPPORT`, as of a kernel without network.
+fn local() -> io::Result<Calls> {
+    let mut calls = Calls::default();
+    let families = [libc::AF_UNIX, libc::AF_NETLINK].map(|family| (0, Ne, family as u64));
+    calls.when(libc::SYS_socket, &families)?;
+    Ok(calls)
 }
 
 /// `ENOSYS` for calls of the x32 ABI, which have the same architecture and numbers of their own.
@@ -247,8 +284,8 @@ fn without_x32() -> BpfProgram {
 }
 
 /// Confines this thread and what comes of it, for good.
-pub(super) fn install() -> io::Result<()> {
-    for program in programs()? {
+pub(super) fn install(without: Without) -> io::Result<()> {
+    for program in programs(without)? {
         seccompiler::apply_filter(&program)
             .map_err(|error| io::Error::other(format!("the kernel takes no filter: {error}")))?;
     }

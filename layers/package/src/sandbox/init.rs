@@ -50,7 +50,7 @@ fn build(channel: &mut Channel) -> Result<Option<Report>, Failure> {
     make_namespace(CloneFlags::CLONE_NEWNS, "mount")?;
     compose::enter(&spec, as_nobody.then_some(BUILD_ID))?;
     let kept = if as_nobody { become_nobody(channel, &spec)? } else { confine::KEPT };
-    confine_self(&spec, kept)?;
+    confine_self(channel, &spec, kept)?;
 
     let (waker, woken) = UnixStream::pair().during(|| "make a socket".into())?;
     waker.set_nonblocking(true).during(|| "make a socket".into())?;
@@ -85,7 +85,7 @@ fn become_nobody(channel: &mut Channel, spec: &Spec) -> Result<CapabilitySet, Fa
     Ok(confine::KEPT)
 }
 
-fn confine_self(spec: &Spec, kept: CapabilitySet) -> Result<(), Failure> {
+fn confine_self(channel: &mut Channel, spec: &Spec, kept: CapabilitySet) -> Result<(), Failure> {
     if !kept.is_empty() {
         confine::bound_capabilities(kept).during(|| "bound the capabilities".into())?;
     }
@@ -99,7 +99,14 @@ fn confine_self(spec: &Spec, kept: CapabilitySet) -> Result<(), Failure> {
     confine::restore_signals().during(|| "restore signals".into())?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::thread::set_no_new_privs(true).during(|| "give up new privileges".into())?;
-    filter::install().during(|| "filter system calls".into())
+    if spec.network {
+        // There is no network name space, which would keep them apart.
+        if let Err(error) = confine::leave_sockets_alone() {
+            let warning = Report::Warning(confine::reachable_sockets(&error));
+            channel.send(&warning).during(|| "report".into())?;
+        }
+    }
+    filter::install(filter::Without::default()).during(|| "filter system calls".into())
 }
 
 /// Starts the build.

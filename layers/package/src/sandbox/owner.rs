@@ -59,20 +59,27 @@ pub fn hand_over(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
 }
 
 /// Directories that belong to the build as long as it runs.
-#[derive(Default)]
-pub(super) struct Loan(Vec<(PathBuf, (u32, u32))>);
+pub(super) struct Loan {
+    to: u32,
+    lent: Vec<(PathBuf, (u32, u32))>,
+}
 
 impl Loan {
+    /// Nothing yet; `to` is the user and group that borrow.
+    pub(super) fn new(to: u32) -> Self {
+        Self { to, lent: Vec::new() }
+    }
+
     /// Hands over one more.
     pub(super) fn lend(&mut self, path: &Path) -> io::Result<()> {
         let metadata = fs::metadata(path)?;
-        self.0.push((path.to_owned(), (metadata.uid(), metadata.gid())));
-        hand_over(path, (BUILD_ID, BUILD_ID))
+        self.lent.push((path.to_owned(), (metadata.uid(), metadata.gid())));
+        hand_over(path, (self.to, self.to))
     }
 
     /// Gives all of them back, with what is in them now.
     pub(super) fn end(self) -> Result<(), (PathBuf, io::Error)> {
-        self.0
+        self.lent
             .into_iter()
             .try_for_each(|(path, owner)| hand_over(&path, owner).map_err(|error| (path, error)))
     }

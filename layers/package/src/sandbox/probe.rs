@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::broker;
 use super::channel::{During, Failure};
-use super::{SUBCOMMAND, filter, loopback, owner};
+use super::{SUBCOMMAND, chroot, filter, loopback, owner};
 
 /// The argument of the stage that tries things.
 pub(super) const STAGE: &str = "probe";
@@ -26,11 +26,26 @@ pub struct Finding {
     pub what: String,
     /// Nothing when it works; otherwise what the kernel said and which setting to change.
     pub problem: Option<String>,
+    /// Whether nothing is built without it.
+    pub is_needed: bool,
 }
 
 /// Tries everything that the sandbox needs, by the `bake` executable `launcher`, in the order in which it is
 /// needed. What comes after the first problem may only follow from it.
 pub fn probe(launcher: &Path) -> io::Result<Vec<Finding>> {
+    let mut findings = name_spaces(launcher)?;
+    let first = findings.iter().position(|finding| finding.problem.is_some());
+    if let Some(first) = first.filter(|_| chroot::may_build_in_chroot()) {
+        findings.truncate(first + 1);
+        findings[first].is_needed = false;
+        let what = "a chroot instead, which protects less".to_owned();
+        findings.push(Finding { what, problem: None, is_needed: true });
+    }
+    Ok(findings)
+}
+
+/// Tries what a whole sandbox needs.
+pub(super) fn name_spaces(launcher: &Path) -> io::Result<Vec<Finding>> {
     let mut command = Command::new(launcher);
     command.args([SUBCOMMAND, STAGE]).env_clear().stdin(Stdio::null());
     let output = command.output()?;
@@ -55,7 +70,10 @@ pub(super) fn main() -> ExitCode {
         let made = unshare(CloneFlags::CLONE_NEWUSER).during(|| "make a user name space".into());
         tried &= tell("a user name space", made);
     }
-    tried &= tell("a system call filter", filter::install().during(|| "filter system calls".into()));
+    tried &= tell(
+        "a system call filter",
+        filter::install(filter::Without::default()).during(|| "filter system calls".into()),
+    );
     if tried { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -73,7 +91,7 @@ fn tell(what: &str, result: Result<(), Failure>) -> bool {
         let remedy = remedy(&step, error.raw_os_error()).map_or(String::new(), |text| format!("; {text}"));
         format!("cannot {step}: {error}{remedy}")
     });
-    let finding = Finding { what: what.to_owned(), problem };
+    let finding = Finding { what: what.to_owned(), problem, is_needed: true };
     let Ok(mut line) = serde_json::to_vec(&finding) else { return false };
     line.push(b'\n');
     io::stdout().write_all(&line).is_ok()
@@ -133,7 +151,9 @@ pub(super) fn remedy(step: &str, errno: Option<i32>) -> Option<String> {
              as root with CAP_SYS_ADMIN it works without them",
         );
     }
-    Some(causes.join("; "))
+    let missing = chroot::missing();
+    let chroot = missing.map(|missing| format!("as root with {missing} it would build in a chroot"));
+    Some(causes.into_iter().map(str::to_owned).chain(chroot).collect::<Vec<_>>().join("; "))
 }
 
 /// Whether a filter is on this process already.

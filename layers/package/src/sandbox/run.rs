@@ -19,6 +19,9 @@ use super::spec::{Limits, Spec};
 /// How often time, space and the stop flag are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
+/// What a root without mounts is called in the scratch directory.
+pub(super) const COMPOSED: &str = "root";
+
 /// How long the broker may take to end a build before it is ended itself.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -125,7 +128,7 @@ pub fn run(
     stop: &AtomicBool,
 ) -> Result<Outcome, SandboxError> {
     let as_nobody = builds_as_nobody();
-    let mut loan = Loan::default();
+    let mut loan = Loan::new(BUILD_ID);
     let mut result = Ok(());
     if as_nobody {
         result = spec.mounts.iter().filter(|mount| mount.writable).try_for_each(|mount| {
@@ -136,7 +139,11 @@ pub fn run(
     let outcome = result.and_then(|()| supervised(launcher, spec, as_nobody, log, stop));
     // Whatever happened, nothing of root's stays in the hands of nobody.
     let returned = loan.end().map_err(|(path, error)| SandboxError::Owner { path, error });
-    outcome.and_then(|outcome| returned.map(|()| outcome))
+    let removed = bake_archive::remove_tree(&spec.scratch.join(COMPOSED)).map_err(|error| SandboxError::Io {
+        step: "remove the root of the build",
+        error: io::Error::other(error),
+    });
+    outcome.and_then(|outcome| returned.and(removed).map(|()| outcome))
 }
 
 fn supervised(
@@ -262,8 +269,9 @@ impl Watch<'_> {
         if self.logged > log_size {
             return Some(SandboxError::LogTooLong { limit: log_size });
         }
-        let writable = self.spec.mounts.iter().filter(|mount| mount.writable);
-        writable.map(|mount| &mount.source).find_map(|path| {
+        let writable = self.spec.mounts.iter().filter(|mount| mount.writable).map(|mount| &mount.source);
+        // In a chroot they are elsewhere for the time being, but on the same file system.
+        writable.chain([&self.spec.scratch]).find_map(|path| {
             let state = rustix::fs::statvfs(path).ok()?;
             let free = state.f_bavail.saturating_mul(state.f_frsize);
             let full = SandboxError::DiskFull { path: path.clone(), free, reserve: disk_reserve };

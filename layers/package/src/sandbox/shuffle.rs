@@ -31,8 +31,12 @@ enum Listing {
 /// Copies what is in `from` into the empty directory `to` on a file system in memory, whose listings follow
 /// the order in which entries were made; `owner` gets the copies.
 pub(super) fn copy(from: &Path, to: &Path, owner: Option<u32>) -> io::Result<()> {
-    let mut copy = Copy { listing: probe(to)?, owner, links: BTreeMap::new() };
-    copy.directory(from, to)
+    Copy { listing: Some(probe(to)?), owner, links: BTreeMap::new() }.directory(from, to)
+}
+
+/// The same on a disk, whose file system has its own idea of order.
+pub(super) fn copy_as_is(from: &Path, to: &Path, owner: u32) -> io::Result<()> {
+    Copy { listing: None, owner: Some(owner), links: BTreeMap::new() }.directory(from, to)
 }
 
 /// Tries how the file system of `directory` lists.
@@ -59,7 +63,8 @@ fn names(directory: &Path) -> io::Result<Vec<OsString>> {
 }
 
 struct Copy {
-    listing: Listing,
+    /// Nothing when the order is the file system's.
+    listing: Option<Listing>,
     owner: Option<u32>,
     /// Where the copies of files with several names are.
     links: BTreeMap<(u64, u64), PathBuf>,
@@ -71,13 +76,13 @@ impl Copy {
         let mut wanted = listed;
         wanted.reverse();
         let mut making = wanted.clone();
-        if self.listing == Listing::NewestFirst {
+        if self.listing == Some(Listing::NewestFirst) {
             making.reverse();
         }
         for name in making {
             self.entry(&from.join(&name), &to.join(&name))?;
         }
-        if names(to)? != wanted {
+        if self.listing.is_some() && names(to)? != wanted {
             return Err(io::Error::other(format!(
                 "`{}` could not be put into another order",
                 from.display()

@@ -20,14 +20,16 @@ pub struct Spec {
     pub environment: BTreeMap<String, String>,
     /// Where the command starts, inside.
     pub working_directory: String,
+    /// An empty directory that nobody else uses, on the file system of the writable mounts: what a build sees is
+    /// composed there where nothing can be mounted. It is empty again afterwards.
+    pub scratch: PathBuf,
     /// The host name inside; the domain name is `(none)`.
     pub hostname: String,
     /// The user id inside. Whatever the number is, it may do the same.
     pub uid: u32,
     /// The group id inside.
     pub gid: u32,
-    /// Whether the build has the machine's network, its abstract Unix sockets included. Otherwise there is a
-    /// loopback interface, and it is up.
+    /// Whether the build has the machine's network. Otherwise there is a loopback interface, and it is up.
     pub network: bool,
     /// How many processors the build sees; all when not given.
     pub cpus: Option<usize>,
