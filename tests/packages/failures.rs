@@ -43,8 +43,8 @@ fn a_build_that_takes_too_long_is_ended_with_all_that_it_started() {
     as_everybody(|ground| {
         ground.recipe("slow", &json!({}), "echo begun; sleep 98765 & sleep 98765");
         let began = Instant::now();
-        let said = ground.package_refused(&["--timeout=1", "slow"]);
-        assert!(said.contains("longer than 1 seconds") && said.contains("| begun"), "{said}");
+        let said = ground.package_refused(&["--timeout=3", "slow"]);
+        assert!(said.contains("longer than 3 seconds") && said.contains("| begun"), "{said}");
         assert!(began.elapsed().as_secs() < 30);
         let mut processes =
             fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path().join("cmdline"));
@@ -58,8 +58,8 @@ fn all_failures_of_one_run_are_told_and_what_was_made_stays() {
     let ground = Ground::new();
     ground.recipe("base", &json!({}), ":");
     // Each waits a moment, so that both have begun before one fails.
-    ground.recipe("one", &json!({ "requires": ["base"] }), "sleep 1; exit 1");
-    ground.recipe("two", &json!({ "requires": ["base"] }), "sleep 1; exit 2");
+    ground.recipe("one", &json!({ "requires": ["base"] }), "sleep 3; exit 1");
+    ground.recipe("two", &json!({ "requires": ["base"] }), "sleep 3; exit 2");
     ground.recipe("last", &json!({ "requires": ["one"] }), ":");
     let said = ground.package_refused(&["--jobs=2"]);
     assert!(said.contains("package `one--") && said.contains("package `two--"), "{said}");
