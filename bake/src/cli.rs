@@ -50,9 +50,12 @@ pub struct BuildArgs {
     /// Root file system to build in, for recipes whose `docker` field names none that the spec file knows
     #[arg(long, value_name = "PATH")]
     pub builder: Option<PathBuf>,
-    /// Directory or URL that may have packages already; they are taken by the digests of bake.lock alone; may be repeated
+    /// Directory or URL that may have packages already, to be taken by the digests of bake.lock or of a signed manifest; may be repeated
     #[arg(long, value_name = "DIR|URL")]
     pub repository: Vec<String>,
+    /// Public key of minisign, or its file: a manifest.json that it signed is trusted for every repository; may be repeated
+    #[arg(long, value_name = "PUBKEY|FILE")]
+    pub trust: Vec<String>,
     /// Try downloads whose URL begins with FROM at TO first; may be repeated
     #[arg(long, value_name = "FROM=TO")]
     pub mirror: Vec<String>,

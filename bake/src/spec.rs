@@ -64,6 +64,8 @@ pub struct Build {
     pub mirrors: BTreeMap<String, String>,
     /// Directories and URLs that may have packages already.
     pub repositories: Vec<String>,
+    /// Public keys of minisign, or their files: whose signatures on manifests of repositories count.
+    pub trusted_keys: Vec<String>,
     /// Seconds that the build of one package may take.
     pub timeout: Option<u64>,
 }
@@ -139,7 +141,7 @@ const KNOWN: [(&str, &[&str]); 9] = [
     ("users.*", &["uid", "group", "groups", "home", "shell", "password-hash", "authorized-keys"]),
     ("files.*", &["content", "source", "link", "mode", "owner", "group"]),
     ("mounts.*", &["source", "type", "options"]),
-    ("build", &["mirrors", "repositories", "timeout"]),
+    ("build", &["mirrors", "repositories", "trusted-keys", "timeout"]),
     ("builders.*", &["rootfs", "sha256"]),
 ];
 
@@ -263,6 +265,7 @@ mod tests {
             type = "xfs"
             [build]
             timeout = 600
+            trusted-keys = ["keys/minisign.pub"]
             mirrors = { "https://upstream.example/" = "https://mirror.example/" }
             [builders.default]
             rootfs = "builder.tar"
@@ -276,6 +279,7 @@ mod tests {
         assert_eq!(spec.policy.units.enable, ["a.service"]);
         assert_eq!(spec.policy.mounts["/data"].kind, "xfs");
         assert_eq!(spec.build.timeout, Some(600));
+        assert_eq!(spec.build.trusted_keys, ["keys/minisign.pub"]);
         assert_eq!(spec.build.mirrors["https://upstream.example/"], "https://mirror.example/");
         assert_eq!(spec.builders["default"].rootfs, Path::new("builder.tar"));
     }

@@ -8,7 +8,9 @@ use std::sync::{Arc, OnceLock};
 use bake_package::fetch::{FetchOptions, Fetcher, Mirror, Progress, Wanted};
 use bake_package::recipe::{Identified, Recipe, RecipeTree};
 use bake_package::source::{Commit, Source};
-use bake_package::{Builder, Builders, DEFAULT, Equipment, Event, Lock, Workshop, check_out_upstream};
+use bake_package::{
+    Builder, Builders, DEFAULT, Equipment, Event, Lock, TrustedKey, Workshop, check_out_upstream,
+};
 
 use indicatif::ProgressBar;
 
@@ -78,6 +80,7 @@ impl<'a> Yard<'a> {
         }
         workshop.locked = Lock::read(&self.args.tree)?.map(|lock| lock.packages).unwrap_or_default();
         workshop.relock = relock;
+        workshop.trusted = self.trusted()?;
         workshop.limits.timeout =
             self.args.timeout.or_else(|| build.and_then(|build| build.timeout)).unwrap_or(TIMEOUT);
         workshop.cores = env::threads();
@@ -105,6 +108,17 @@ impl<'a> Yard<'a> {
             commit.ok_or_else(|| "is no local repository".to_owned())
         };
         Ok(self.tree.ids(roots, head, |docker| workshop.builders.digest(docker))?)
+    }
+
+    /// The keys of the command line, or those of the spec file.
+    fn trusted(&self) -> Result<Vec<TrustedKey>, Failure> {
+        let find = |text: &String, directory| TrustedKey::find(text, directory).map_err(Failure::usage);
+        match &self.spec {
+            Some(spec) if self.args.trust.is_empty() => {
+                spec.build.trusted_keys.iter().map(|text| find(text, &spec.directory)).collect()
+            }
+            _ => self.args.trust.iter().map(|text| find(text, Path::new(""))).collect(),
+        }
     }
 
     fn builders(&self) -> Result<Builders, Failure> {

@@ -15,7 +15,7 @@ use crate::kept::{make_directory, write_bytes, write_json};
 use crate::store::Stored;
 
 /// The revision of the manifest's format.
-const SCHEMA: &str = "bake-tree-1";
+pub(crate) const SCHEMA: &str = "bake-tree-1";
 
 /// What a tree was built into.
 #[derive(Clone, Debug, Serialize)]

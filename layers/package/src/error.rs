@@ -1,5 +1,6 @@
 //! Why packages could not be made.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// What a repository says of its packages cannot be trusted.
+    #[error("`{url}` {reason}")]
+    Index {
+        /// Of the manifest, or of its signature.
+        url: String,
+        /// Why, and what would help.
         reason: String,
     },
     /// A builder cannot be used.
@@ -122,5 +131,8 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn several(errors: &[Error]) -> String {
-    errors.iter().map(|error| chain(error)).collect::<Vec<_>>().join("\n")
+    // Packages that need the same thing fail alike.
+    let mut told = BTreeSet::new();
+    let lines = errors.iter().map(|error| chain(error)).filter(|line| told.insert(line.clone()));
+    lines.collect::<Vec<_>>().join("\n")
 }

@@ -14,6 +14,7 @@ mod http;
 mod materialise;
 mod part;
 mod repository;
+mod small;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use bake_base::Digest;
 
 pub use self::error::{Failed, FetchError, FetchProblem};
+pub(crate) use self::url::shown;
 pub use self::url::{Mirror, ParseMirrorError};
 use crate::source::{ArchiveKind, Commit, Download, Source};
 

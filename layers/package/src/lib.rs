@@ -36,6 +36,7 @@ pub use deliver::{TreeManifest, deliver};
 pub use error::Error;
 pub use lock::{LOCK, Lock, LockedSource};
 pub use problem::{Problem, Problems};
+pub use repository::{KeyError, TrustedKey};
 pub use store::{Claim, Store, Stored};
 pub use surroundings::{Factor, Surroundings};
 pub use upstream::check_out_upstream;

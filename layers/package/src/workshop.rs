@@ -16,6 +16,7 @@ use crate::cache::Cache;
 use crate::extracted::ExtractedTrees;
 use crate::fetch::Fetcher;
 use crate::kept::make_directory;
+use crate::repository::TrustedKey;
 use crate::sandbox::Limits;
 use crate::store::{Store, Stored};
 
@@ -49,6 +50,9 @@ pub struct Workshop<'a> {
     pub repositories: Vec<String>,
     /// By which digests packages are taken from there.
     pub locked: BTreeMap<PackageId, Digest>,
+    /// Whose signature on a repository's manifest makes its digests as good as locked ones; without any, no
+    /// manifest is asked for.
+    pub trusted: Vec<TrustedKey>,
     /// Whether `bake.lock` is about to be written anew, so that what moved is told and no error.
     pub relock: bool,
     /// What a build may use.
@@ -65,6 +69,8 @@ pub struct Workshop<'a> {
     pub report: &'a (dyn Fn(&Event<'_>) + Sync),
     /// Whether files are hashed again however unchanged they look.
     pub(crate) paranoid: bool,
+    /// All digests by which packages are taken, once indexes were read.
+    pub(crate) digests: Mutex<Option<BTreeMap<PackageId, Digest>>>,
     pub(crate) trees: ExtractedTrees,
     pub(crate) loaded: Mutex<BTreeMap<PackageId, Arc<Dependency>>>,
 }
@@ -105,6 +111,8 @@ impl<'a> Workshop<'a> {
             launcher,
             repositories: Vec::new(),
             locked: BTreeMap::new(),
+            trusted: Vec::new(),
+            digests: Mutex::default(),
             relock: false,
             limits: Limits::default(),
             cores: 1,

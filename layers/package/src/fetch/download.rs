@@ -221,8 +221,7 @@ impl Task<'_> {
             };
             match after.filter(|_| attempt <= *retries) {
                 Some(after) => {
-                    let back_off = Duration::from_secs(1 << (attempt - 1).min(6));
-                    sleep(back_off.max(after).min(LONGEST_WAIT));
+                    sleep(back_off(attempt, after));
                     attempt += 1;
                 }
                 None => {
@@ -268,6 +267,11 @@ impl Task<'_> {
         let failed = Failed { url: shown(candidate), attempts, reason, is_absent: false };
         Ok((Outcome::Nothing(failed), Some(quarantined)))
     }
+}
+
+/// How long to wait after so many attempts, if the server asks for no less than `after`.
+pub(super) fn back_off(attempts: u32, after: Duration) -> Duration {
+    Duration::from_secs(1 << (attempts - 1).min(6)).max(after).min(LONGEST_WAIT)
 }
 
 /// Copies a local file.

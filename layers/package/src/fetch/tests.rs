@@ -4,6 +4,7 @@ mod cache;
 mod materialised;
 mod repositories;
 mod server;
+mod small;
 mod web;
 
 use std::fs;

@@ -81,7 +81,7 @@ pub(super) fn file_name(download: &Download) -> Result<&str, &'static str> {
 }
 
 /// `url` for messages: without a password.
-pub(super) fn shown(url: &str) -> String {
+pub(crate) fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
     let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     match rest[..authority_end].rfind('@') {
