@@ -71,7 +71,7 @@ pub struct BuildArgs {
     /// Print the packages in build order, and build nothing
     #[arg(long)]
     pub plan: bool,
-    /// Keep the directories of builds
+    /// Keep the directories of builds, until a run without it
     #[arg(long)]
     pub keep: bool,
     /// Hash every file again, even when size, times and inode say that it did not change

@@ -53,7 +53,7 @@ impl Signals {
     }
 
     /// Set once a signal has come.
-    pub fn stop(&self) -> &AtomicBool {
+    pub fn stop(&self) -> &Arc<AtomicBool> {
         &self.stop
     }
 

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use bake_package::fetch::{FetchOptions, Fetcher, Mirror, Progress, Wanted};
 use bake_package::recipe::{Identified, Recipe, RecipeTree};
@@ -47,7 +48,15 @@ impl<'a> Yard<'a> {
                 "`{shown}` is no directory: expected a tree of recipes at --tree"
             )));
         }
-        let upstream = check_out_upstream(&args.tree, &fetcher(args, spec.as_ref(), false, printer)?)?;
+        // The stages of the sandbox tell each other paths as text.
+        if !args.tree.canonicalize().is_ok_and(|path| path.to_str().is_some()) {
+            let shown = args.tree.display();
+            return Err(Failure::usage(format!(
+                "`{shown}` is no place to build in: expected a path at --tree that is UTF-8 as a whole"
+            )));
+        }
+        let upstream =
+            check_out_upstream(&args.tree, &fetcher(args, spec.as_ref(), false, printer, &Arc::default())?)?;
         let tree = RecipeTree::read(&args.tree, upstream.as_deref())?;
         Ok(Self { args, spec, tree, printer })
     }
@@ -61,13 +70,13 @@ impl<'a> Yard<'a> {
     pub fn workshop<'b>(
         &self,
         relock: bool,
-        stop: &'b AtomicBool,
+        stop: &'b Arc<AtomicBool>,
         report: &'b (dyn Fn(&Event<'_>) + Sync),
     ) -> Result<Workshop<'b>, Failure> {
         let launcher = env::executable()?;
         let equipment = Equipment {
             builders: self.builders()?,
-            fetcher: fetcher(self.args, self.spec.as_ref(), relock, self.printer)?,
+            fetcher: fetcher(self.args, self.spec.as_ref(), relock, self.printer, stop)?,
             launcher,
             stop,
             report,
@@ -175,11 +184,24 @@ fn downloads(printer: Printer) -> impl Fn(&Progress<'_>) + Send + Sync {
     }
 }
 
+/// Waits between attempts of a download, which a stop ends.
+fn waits(stop: &Arc<AtomicBool>) -> impl Fn(Duration) + Send + Sync + use<> {
+    let stop = Arc::clone(stop);
+    move |mut time| {
+        while !time.is_zero() && !stop.load(Ordering::SeqCst) {
+            let step = time.min(Duration::from_millis(50));
+            std::thread::sleep(step);
+            time -= step;
+        }
+    }
+}
+
 fn fetcher(
     args: &BuildArgs,
     spec: Option<&Spec>,
     refresh: bool,
     printer: Printer,
+    stop: &Arc<AtomicBool>,
 ) -> Result<Fetcher, Failure> {
     let of_spec = spec.iter().flat_map(|spec| &spec.build.mirrors).map(|(from, to)| format!("{from}={to}"));
     let mirrors = args.mirror.iter().cloned().chain(of_spec).map(|text| text.parse::<Mirror>());
@@ -193,6 +215,8 @@ fn fetcher(
         proxy: env::proxy(),
         certificates: env::certificates(),
         progress: Arc::new(downloads(printer)),
+        sleep: Arc::new(waits(stop)),
+        stop: Arc::clone(stop),
         ..FetchOptions::default()
     };
     Fetcher::new(options).map_err(Failure::usage)

@@ -36,8 +36,10 @@ pub(crate) fn decode(
     let (coded_in, coded_out) = pipe();
     let (plain_in, mut plain_out) = pipe();
     thread::scope(|scope| {
-        let blob = scope.spawn(|| read(input, coded_in));
-        scope.spawn(move || unpack(compression, limits, coded_out, plain_in));
+        let failed = || ArchiveError::io(file, "starting a thread for");
+        let blob = thread::Builder::new().spawn_scoped(scope, || read(input, coded_in)).map_err(failed())?;
+        let unpack = move || unpack(compression, limits, coded_out, plain_in);
+        thread::Builder::new().spawn_scoped(scope, unpack).map_err(failed())?;
         let (mut hasher, mut len) = (wants_digest.then(Hasher::new), 0);
         let written = loop {
             match plain_out.next() {

@@ -1,6 +1,7 @@
 //! What an image was made from: for its manifest.
 
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -48,6 +49,8 @@ pub struct PendingDigest(Pending);
 enum Pending {
     Known(Digest, Vec<Watch>),
     Running(Running),
+    /// The machine has no more threads.
+    Refused(io::Error),
 }
 
 impl PendingDigest {
@@ -72,8 +75,10 @@ impl PendingDigest {
     pub(crate) fn spawn(work: impl FnOnce(&AtomicBool) -> Outcome + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
-        let thread = thread::spawn(move || work(&told));
-        Self(Pending::Running(Running { thread: Some(thread), stop }))
+        match thread::Builder::new().spawn(move || work(&told)) {
+            Ok(thread) => Self(Pending::Running(Running { thread: Some(thread), stop })),
+            Err(error) => Self(Pending::Refused(error)),
+        }
     }
 
     /// Waits until the digest is known and makes sure that the input is still what was read.
@@ -86,6 +91,9 @@ impl PendingDigest {
         let (digest, watches) = match self.0 {
             Pending::Known(digest, watches) => (digest, watches),
             Pending::Running(running) => running.join()?,
+            Pending::Refused(error) => {
+                return Err(ArchiveError::io("an input", "starting a thread for")(error));
+            }
         };
         watches.iter().try_for_each(Watch::check)?;
         Ok(digest)

@@ -32,7 +32,9 @@ pub fn map<S, T: Send, E: Send>(
         done
     };
     let mut done = thread::scope(|scope| {
-        let others: Vec<_> = (1..threads.min(count)).map(|_| scope.spawn(run)).collect();
+        // A machine that has no more threads works with those that there are.
+        let start = |_| thread::Builder::new().spawn_scoped(scope, run).ok();
+        let others: Vec<_> = (1..threads.min(count)).map_while(start).collect();
         let mut done = run();
         for other in others {
             match other.join() {

@@ -41,7 +41,7 @@ impl Workshop<'_> {
     /// # Errors
     /// When a build fails.
     pub fn check(&self, package: &Identified<'_>, required: &[Stored]) -> Result<Verdict, Error> {
-        let _claim = self.store.claim(&package.id.name())?;
+        let _claim = self.store.claim(&package.id.name(), self.stop)?;
         let dependencies = self.dependencies(required)?;
         let usual = Surroundings::usual(self.cores);
         let build = |which: &str, surroundings: &Surroundings| {

@@ -57,14 +57,23 @@ impl ExtractedTrees {
         for left in [&root, &unfinished] {
             remove_tree(left)?;
         }
-        extract(&open()?, &unfinished, ExtractOptions { readable: true })?;
-        if builds_as_nobody() {
-            hand_over(&unfinished, (BUILD_ID, BUILD_ID)).map_err(Error::io("handing over", &unfinished))?;
+        if let Err(error) = lay_out(&open()?, &unfinished) {
+            // On a full disk, nobody else would have space otherwise.
+            let _ = remove_tree(&unfinished);
+            return Err(error);
         }
         fs::rename(&unfinished, &root).map_err(Error::io("naming", &root))?;
         write_bytes(&state, census(&root, self.linked)?.to_string().as_bytes())?;
         Ok(root)
     }
+}
+
+fn lay_out(tree: &ValidTree, into: &Path) -> Result<(), Error> {
+    extract(tree, into, ExtractOptions { readable: true })?;
+    if builds_as_nobody() {
+        hand_over(into, (BUILD_ID, BUILD_ID)).map_err(Error::io("handing over", into))?;
+    }
+    Ok(())
 }
 
 /// A digest of what changes when anything below `root` is touched; but for further names if it may be `linked`.

@@ -23,6 +23,7 @@ mod verify;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use bake_base::Digest;
@@ -63,6 +64,8 @@ pub struct FetchOptions {
     pub sleep: Arc<dyn Fn(Duration) + Send + Sync>,
     /// Hears of every piece that arrives.
     pub progress: Arc<dyn Fn(&Progress<'_>) + Send + Sync>,
+    /// Set to end every transfer; the next one goes on where it was.
+    pub stop: Arc<AtomicBool>,
 }
 
 impl Default for FetchOptions {
@@ -82,6 +85,7 @@ impl Default for FetchOptions {
             git: PathBuf::from("git"),
             sleep: Arc::new(std::thread::sleep),
             progress: Arc::new(|_| {}),
+            stop: Arc::default(),
         }
     }
 }

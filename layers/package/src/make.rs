@@ -1,9 +1,11 @@
 //! Packages in build order: each is found, taken from a repository, or built.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bake_archive::remove_tree;
 use bake_host::PackageId;
 
 use crate::Error;
@@ -26,6 +28,9 @@ impl Workshop<'_> {
         buildable: &BTreeSet<PackageId>,
         jobs: usize,
     ) -> Result<Vec<Stored>, Error> {
+        if !self.keep {
+            self.clear_what_killed_builds_left();
+        }
         let numbers: BTreeMap<_, _> =
             packages.iter().enumerate().map(|(number, package)| (&package.id, number)).collect();
         let needs: Vec<Vec<usize>> = packages
@@ -61,7 +66,7 @@ impl Workshop<'_> {
         if let Some(stored) = self.store.find(id)? {
             return Ok(stored);
         }
-        let claim = self.store.claim(&id.name())?;
+        let claim = self.store.claim(&id.name(), self.stop)?;
         // Another run may have made it meanwhile.
         if let Some(stored) = self.store.find(id)? {
             return Ok(stored);
@@ -109,6 +114,21 @@ impl Workshop<'_> {
             self.build(package.id.as_str(), package, dependencies, &Surroundings::usual(self.cores))?;
         let path = self.cache.package(&package.id);
         self.store.put(claim, &package.id, |file| pack::write(&built.tree, file, &path, self.threads))
+    }
+
+    /// Clears away the directories of builds that nobody goes on with: their runs were killed. The next build of the
+    /// same id would do it too, but there is none when the recipe has changed, or the package was finished.
+    fn clear_what_killed_builds_left(&self) {
+        let builds = self.cache.build();
+        for entry in fs::read_dir(&builds).into_iter().flatten().flatten() {
+            let left = entry.file_name();
+            let name = left.to_str().and_then(|left| left.split_once("--")?.0.parse().ok());
+            let Some(claim) = name.and_then(|name| self.store.try_claim(&name).ok()) else { continue };
+            if claim.is_some() {
+                // Space is all that it costs; whoever needs the place says what is wrong with it.
+                let _ = remove_tree(&entry.path());
+            }
+        }
     }
 
     /// What a build uses.

@@ -76,9 +76,11 @@ pub fn run<E: Send>(
         }
     };
     thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, needs.len().max(1)) {
-            scope.spawn(worker);
+        for _ in 1..jobs.min(needs.len()) {
+            // A machine that has no more threads works with those that there are.
+            let _ = thread::Builder::new().spawn_scoped(scope, worker);
         }
+        worker();
     });
     let State { failures, panic, .. } = state.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(panic) = panic {

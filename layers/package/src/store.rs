@@ -1,7 +1,11 @@
 //! The packages of a tree that are there.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use bake_base::Digest;
 use bake_host::{PackageId, PackageName, Variant};
@@ -9,6 +13,9 @@ use bake_host::{PackageId, PackageName, Variant};
 use crate::Error;
 use crate::cache::Cache;
 use crate::kept::{Place, Record, make_directory, write_bytes};
+
+/// How long to wait until a claim is tried again.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// A package that is there, with the bytes that it had when it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,14 +62,34 @@ impl Store {
     /// Waits until nobody else makes a package of this component, and keeps it so.
     ///
     /// # Errors
+    /// When the cache cannot be written, or `stop` is set meanwhile.
+    pub fn claim(&self, name: &PackageName, stop: &AtomicBool) -> Result<Claim, Error> {
+        loop {
+            if let Some(claim) = self.try_claim(name)? {
+                return Ok(claim);
+            }
+            // Whoever waits in the kernel hears of no signal, and others may build for hours.
+            if stop.load(Ordering::SeqCst) {
+                return Err(Error::io("locking", &self.cache.lock(name))(io::ErrorKind::Interrupted.into()));
+            }
+            thread::sleep(PATIENCE);
+        }
+    }
+
+    /// The claim, unless somebody has it.
+    ///
+    /// # Errors
     /// When the cache cannot be written.
-    pub fn claim(&self, name: &PackageName) -> Result<Claim, Error> {
+    pub fn try_claim(&self, name: &PackageName) -> Result<Option<Claim>, Error> {
         let path = self.cache.lock(name);
         make_directory(&self.cache.component(name))?;
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(Error::io("opening", &path))?;
-        file.lock().map_err(Error::io("locking", &path))?;
-        Ok(Claim { _lock: file })
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Claim { _lock: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::io("locking", &path)(error)),
+        }
     }
 
     /// Takes in a package that `write` writes to an empty file and gives the digest and length of.
@@ -108,7 +135,7 @@ mod tests {
     use super::*;
 
     fn put(store: &Store, id: &PackageId, text: &str) -> Stored {
-        let claim = store.claim(&id.name()).unwrap();
+        let claim = store.claim(&id.name(), &AtomicBool::new(false)).unwrap();
         let write = |mut file: &File| {
             file.write_all(text.as_bytes()).unwrap();
             Ok((Digest::of(text.as_bytes()), text.len() as u64))
@@ -164,9 +191,11 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let store = Store::new(Cache::of(scratch.path()), false);
         let name: PackageName = "zlib".parse().unwrap();
-        let claim = store.claim(&name).unwrap();
+        let claim = store.claim(&name, &AtomicBool::new(false)).unwrap();
         let other = File::open(Cache::of(scratch.path()).lock(&name)).unwrap();
         assert!(other.try_lock().is_err());
+        let error = store.claim(&name, &AtomicBool::new(true)).unwrap_err().to_string();
+        assert!(error.contains("locking"), "{error}");
         drop(claim);
         other.try_lock().unwrap();
     }

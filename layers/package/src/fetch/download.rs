@@ -170,6 +170,7 @@ impl Task<'_> {
                 let mut part = self.part()?;
                 match copy(&path, &mut part) {
                     Err(Failure::Local(error)) => Err(FetchProblem::io("writing", &part.path)(error)),
+                    Err(Failure::Stopped) => Err(FetchProblem::Stopped),
                     Err(Failure::Absent(reason)) => nothing(reason, true),
                     Err(Failure::Lasting(reason) | Failure::Passing { reason, .. }) => nothing(reason, false),
                     Err(Failure::Stale) | Ok(()) => {
@@ -210,6 +211,7 @@ impl Task<'_> {
             let is_absent = matches!(failure, Failure::Absent(_));
             let (reason, after) = match failure {
                 Failure::Local(error) => return Err(FetchProblem::io("writing", &part.path)(error)),
+                Failure::Stopped => return Err(FetchProblem::Stopped),
                 Failure::Stale if !begun_anew => {
                     part.restart(None).map_err(FetchProblem::io("writing", &part.path))?;
                     begun_anew = true;

@@ -53,6 +53,9 @@ pub enum FetchProblem {
         /// Why it failed.
         source: io::Error,
     },
+    /// Somebody asked for the end.
+    #[error("the transfer was stopped")]
+    Stopped,
     /// The name cannot be that of a directory.
     #[error("its name cannot be that of a directory: expected neither `/` nor `.` nor `..`")]
     Name,

@@ -4,6 +4,9 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use ureq::http::{Response, StatusCode, Uri, header};
@@ -16,6 +19,10 @@ use super::{FetchOptions, OptionsError, Proxy};
 
 /// No chain of redirections that leads anywhere is longer.
 const MOST_REDIRECTS: u32 = 10;
+/// How often it is looked at whether to stop.
+const TICK: Duration = Duration::from_millis(50);
+/// How many pieces may wait to be written.
+const AHEAD: usize = 4;
 
 /// Why a transfer failed.
 pub(super) enum Failure {
@@ -29,6 +36,8 @@ pub(super) enum Failure {
     Absent(String),
     /// The operating system does not take the bytes.
     Local(io::Error),
+    /// Somebody asked for the end.
+    Stopped,
 }
 
 /// What transfers are made with.
@@ -37,6 +46,7 @@ pub(super) struct Client {
     connect_timeout: Duration,
     stall_timeout: Duration,
     limit: u64,
+    stop: Arc<AtomicBool>,
 }
 
 impl Client {
@@ -61,7 +71,13 @@ impl Client {
             .build()
             .new_agent();
         let (connect_timeout, stall_timeout) = (options.connect_timeout, options.stall_timeout);
-        Ok(Self { agent, connect_timeout, stall_timeout, limit: options.limit })
+        Ok(Self {
+            agent,
+            connect_timeout,
+            stall_timeout,
+            limit: options.limit,
+            stop: Arc::clone(&options.stop),
+        })
     }
 
     /// Transfers what `url` has into `part`, reporting how many bytes are there and how many will be.
@@ -78,7 +94,9 @@ impl Client {
             request =
                 request.header(header::RANGE, format!("bytes={offset}-")).header(header::IF_RANGE, validator);
         }
-        let mut response = request.call().map_err(|error| self.failure(error))?;
+        let (sender, answers) = mpsc::sync_channel(1);
+        start(move || drop(sender.send(request.call())))?;
+        let response = self.arrival(&answers)?.map_err(|error| self.failure(error))?;
         let offset = match (response.status(), continuation) {
             (StatusCode::PARTIAL_CONTENT, Some((offset, _))) => offset,
             (StatusCode::OK, _) => 0,
@@ -94,36 +112,69 @@ impl Client {
             offset => part.go_on(offset),
         }
         .map_err(Failure::Local)?;
-        self.receive(&mut response, part, offset, total, progress)
+        self.receive(response, part, offset, total, progress)
     }
 
     fn receive(
         &self,
-        response: &mut Response<Body>,
+        response: Response<Body>,
         part: &mut Part,
         mut done: u64,
         total: Option<u64>,
         progress: &dyn Fn(u64, Option<u64>),
     ) -> Result<(), Failure> {
-        let mut body = response.body_mut().as_reader();
-        let mut buffer = vec![0; 1 << 16];
+        let (sender, pieces) = mpsc::sync_channel(AHEAD);
+        start(move || {
+            let mut body = response.into_body().into_reader();
+            loop {
+                let mut buffer = vec![0; 1 << 16];
+                let read = body.read(&mut buffer);
+                let piece = read.map(|count| {
+                    buffer.truncate(count);
+                    buffer
+                });
+                let is_last = !piece.as_ref().is_ok_and(|piece| !piece.is_empty());
+                if sender.send(piece).is_err() || is_last {
+                    return;
+                }
+            }
+        })?;
         loop {
             progress(done, total);
-            let count = match body.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => count,
+            let piece = match self.arrival(&pieces)? {
+                Ok(piece) if piece.is_empty() => break,
+                Ok(piece) => piece,
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Err(ended(done, total));
                 }
                 Err(error) => return Err(self.failure(Error::from(error))),
             };
-            done += count as u64;
+            done += piece.len() as u64;
             if done > self.limit {
                 return Err(self.too_large("goes on after that"));
             }
-            part.file.write_all(&buffer[..count]).map_err(Failure::Local)?;
+            part.file.write_all(&piece).map_err(Failure::Local)?;
         }
         if total.is_some_and(|total| total != done) { Err(ended(done, total)) } else { Ok(()) }
+    }
+
+    /// What a thread that waits for the server sends next. A stop does not wait for it: the thread ends with its
+    /// time-out or with the process, whichever is first.
+    fn arrival<T>(&self, arriving: &Receiver<T>) -> Result<T, Failure> {
+        loop {
+            if self.stop.load(Ordering::SeqCst) {
+                return Err(Failure::Stopped);
+            }
+            match arriving.recv_timeout(TICK) {
+                Ok(arrived) => return Ok(arrived),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Failure::Lasting(
+                        "cannot be fetched: the transfer ended without a word".to_owned(),
+                    ));
+                }
+            }
+        }
     }
 
     fn too_large(&self, how: &str) -> Failure {
@@ -152,6 +203,10 @@ impl Client {
             other => Failure::Lasting(format!("cannot be fetched: {other}")),
         }
     }
+}
+
+fn start(work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    thread::Builder::new().spawn(work).map(drop).map_err(Failure::Local)
 }
 
 fn passing(reason: String) -> Failure {

@@ -436,3 +436,23 @@ fn options_that_cannot_be_used_are_refused() {
          expected a PEM file"
     );
 }
+
+#[test]
+fn a_stop_does_not_wait_for_a_server_and_keeps_what_came() {
+    let server = Server::new(|_, _| Reply::part(BYTES, 10, &[ETAG]).stalling());
+    let scene = Scene::new();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let told = Arc::clone(&stop);
+    let options = FetchOptions {
+        stop,
+        stall_timeout: Duration::from_mins(5),
+        progress: Arc::new(move |progress| {
+            told.store(progress.done > 0, std::sync::atomic::Ordering::SeqCst);
+        }),
+        ..scene.options()
+    };
+    let source = url_source(server.url("a.tgz"), BYTES);
+    let message = scene.refused(scene.fetch_with(options, &source));
+    assert_eq!(message, "package `zlib`: source `src`: the transfer was stopped");
+    assert_eq!(fs::read(scene.path("cache/src/a.tgz.part")).unwrap(), &BYTES[..10]);
+}
