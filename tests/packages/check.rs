@@ -181,8 +181,20 @@ fn a_build_that_only_fails_elsewhere_is_told_as_a_failure() {
     assert!(said.contains("ended with status 1") && said.contains("| I am 1234"), "{said}");
     let log = fs::read_to_string(ground.at(said.rsplit('`').nth(1).unwrap())).unwrap();
     assert!(log.ends_with("I am 1234\n"), "{log}");
-    // What was made before is as good as it was.
-    assert_eq!(ground.package(&["--plan", "rooted"]).split_whitespace().last(), Some("built"));
+    assert!(said.contains("built again as user 1234 of `another-builder`"), "{said}");
+}
+
+#[test]
+fn what_fails_a_check_is_taken_back_if_the_check_made_it() {
+    let ground = Ground::new();
+    ground.recipe("host", &json!({}), "hostname >$PKG_PATH/host");
+    let state = || ground.package(&["--plan", "host"]).split_once("  ").unwrap().1.trim_end().to_owned();
+    ground.package_refused(&["--check", "host"]);
+    assert_eq!(state(), "to build");
+    // What was there before may be in use.
+    ground.package(&["host"]);
+    ground.package_refused(&["--check", "host"]);
+    assert_eq!(state(), "built");
 }
 
 #[test]

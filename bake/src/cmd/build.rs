@@ -1,7 +1,7 @@
 //! What `bake package` and `bake tree` have in common: recipes with their ids, and what builds them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub struct Yard<'a> {
     args: &'a BuildArgs,
     spec: Option<Spec>,
     printer: Printer,
+    /// Where the recipes are: an absolute path.
+    pub directory: PathBuf,
     /// The recipes.
     pub tree: RecipeTree,
 }
@@ -48,17 +50,19 @@ impl<'a> Yard<'a> {
                 "`{shown}` is no directory: expected a tree of recipes at --tree"
             )));
         }
-        // The stages of the sandbox tell each other paths as text.
-        if !args.tree.canonicalize().is_ok_and(|path| path.to_str().is_some()) {
+        // Absolute, since git and the sandbox work elsewhere; and text, as which the sandbox's stages tell it on.
+        let directory = args.tree.canonicalize().ok().filter(|path| path.to_str().is_some());
+        let directory = directory.ok_or_else(|| {
             let shown = args.tree.display();
-            return Err(Failure::usage(format!(
+            Failure::usage(format!(
                 "`{shown}` is no place to build in: expected a path at --tree that is UTF-8 as a whole"
-            )));
-        }
+            ))
+        })?;
         let upstream =
-            check_out_upstream(&args.tree, &fetcher(args, spec.as_ref(), false, printer, &Arc::default())?)?;
-        let tree = RecipeTree::read(&args.tree, upstream.as_deref())?;
-        Ok(Self { args, spec, tree, printer })
+            check_out_upstream(&directory, &fetcher(args, spec.as_ref(), false, printer, &Arc::default())?)?;
+        let tree = RecipeTree::read(&directory, upstream.as_deref());
+        let tree = tree.map_err(|problems| problems.within(&args.tree))?;
+        Ok(Self { args, spec, printer, directory, tree })
     }
 
     /// How many packages are built at once.
@@ -81,13 +85,20 @@ impl<'a> Yard<'a> {
             stop,
             report,
         };
-        let mut workshop = Workshop::new(&self.args.tree, self.args.paranoid, equipment);
+        let mut workshop = Workshop::new(&self.directory, self.args.paranoid, equipment);
+        if let Some(missing) =
+            self.args.repository.iter().find(|text| !text.contains("://") && !Path::new(text).is_dir())
+        {
+            return Err(Failure::usage(format!(
+                "--repository: `{missing}` is neither a directory nor a URL"
+            )));
+        }
         let build = self.spec.as_ref().map(|spec| &spec.build);
         workshop.repositories.clone_from(&self.args.repository);
         if let (Some(build), true) = (build, self.args.repository.is_empty()) {
             workshop.repositories.clone_from(&build.repositories);
         }
-        workshop.locked = Lock::read(&self.args.tree)?.map(|lock| lock.packages).unwrap_or_default();
+        workshop.locked = Lock::read(&self.directory)?.map(|lock| lock.packages).unwrap_or_default();
         workshop.relock = relock;
         workshop.trusted = self.trusted()?;
         workshop.limits.timeout =
@@ -116,7 +127,8 @@ impl<'a> Yard<'a> {
             let commit = workshop.fetcher.source_id(&wanted).map_err(|error| error.to_string())?;
             commit.ok_or_else(|| "is no local repository".to_owned())
         };
-        Ok(self.tree.ids(roots, head, |docker| workshop.builders.digest(docker))?)
+        let ids = self.tree.ids(roots, head, |docker| workshop.builders.digest(docker));
+        Ok(ids.map_err(|problems| problems.within(&self.args.tree))?)
     }
 
     /// The keys of the command line, or those of the spec file.
@@ -142,6 +154,12 @@ impl<'a> Yard<'a> {
             }
         }
         if let Some(path) = &self.args.builder {
+            if !path.exists() {
+                let shown = path.display();
+                return Err(Failure::usage(format!(
+                    "--builder: `{shown}` does not exist: expected a root file system"
+                )));
+            }
             by_name.insert(DEFAULT.to_owned(), Builder { rootfs: path.clone(), sha256: None });
         }
         let scratch = env::temporary_directory();

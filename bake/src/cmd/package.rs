@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bake_base::json;
-use bake_host::{Requirement, Variant};
+use bake_host::{PackageId, Requirement, Variant};
 use bake_package::recipe::{Identified, Recipe};
 use bake_package::{Stored, Verdict, Workshop};
 use serde::Serialize;
@@ -43,14 +43,18 @@ pub fn run(args: &PackageArgs) -> Result<(), Failure> {
     let is_named = |package: &&Identified<'_>| named.contains(&package.recipe.requirement());
     let buildable = packages.iter().filter(|package| everything || is_named(package));
     let buildable: BTreeSet<_> = buildable.map(|package| package.id.clone()).collect();
-    let made = signals.ended(workshop.make(&packages, &buildable, yard.jobs()))?;
-    if args.check {
-        let wanted = packages.iter().filter(is_named).collect::<Vec<_>>();
-        return check(&wanted, &made, &workshop, &signals, printer);
+    let mut fresh = BTreeSet::new();
+    for package in packages.iter().filter(|_| args.check) {
+        if workshop.store.find(&package.id)?.is_none() {
+            fresh.insert(package.id.clone());
+        }
     }
-    let wanted =
-        packages.iter().zip(&made).filter(|(package, _)| is_named(package)).map(|(_, stored)| stored);
-    print(wanted, args.build.json, printer)
+    let made = signals.ended(workshop.make(&packages, &buildable, yard.jobs()))?;
+    let wanted: Vec<_> = packages.iter().zip(&made).filter(|(package, _)| is_named(package)).collect();
+    if args.check {
+        return check(&wanted, &made, &fresh, &workshop, &signals, (args.build.json, printer));
+    }
+    print(wanted.into_iter().map(|(_, stored)| stored), args.build.json, printer)
 }
 
 /// The recipes that are named, or all.
@@ -122,29 +126,58 @@ pub(super) fn print_json(value: &impl Serialize, printer: Printer) -> Result<(),
     printer.raw(&bytes.map_err(|error| Failure::new(format!("rendering JSON failed: {error}")))?)
 }
 
-/// Builds each of `wanted` again in other surroundings.
+/// What `--check` found of a package.
+#[derive(Serialize)]
+struct Checked {
+    id: String,
+    is_reproducible: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    likely_cause: Option<&'static str>,
+}
+
+/// Builds each of `wanted` again in other surroundings. Of those that this run made, what is not reproducible is
+/// taken out of the cache again.
 fn check(
-    wanted: &[&Identified<'_>],
+    wanted: &[(&Identified<'_>, &Stored)],
     made: &[Stored],
+    fresh: &BTreeSet<PackageId>,
     workshop: &Workshop<'_>,
     signals: &Signals,
-    printer: Printer,
+    (as_json, printer): (bool, Printer),
 ) -> Result<(), Failure> {
-    let mut different = Vec::new();
-    for package in wanted {
+    let (mut rows, mut different) = (Vec::new(), Vec::new());
+    for (package, stored) in wanted {
+        let id = &package.id;
         let required: Vec<_> =
             made.iter().filter(|stored| package.requires.contains(&stored.id)).cloned().collect();
-        match signals.ended(workshop.check(package, &required))? {
-            Verdict::Same => printer.line(format!("{}  reproducible", package.id))?,
-            Verdict::Different { difference, cause } => {
-                let cause =
-                    cause.map_or("several changes of the surroundings together", bake_package::Factor::cause);
-                different.push(format!(
-                    "{} is not reproducible: {difference}\n  likely cause: {cause}",
-                    package.id
-                ));
-            }
+        let verdict = workshop.check(package, stored, &required);
+        if !matches!(verdict, Ok(Verdict::Same)) && fresh.contains(id) {
+            let claim = workshop.store.claim(&id.name(), workshop.stop)?;
+            workshop.store.withdraw(&claim, id, &package.recipe.variant)?;
         }
+        let (difference, cause) = match signals.ended(verdict)? {
+            Verdict::Same => (None, None),
+            Verdict::Different { difference, cause } => (
+                Some(difference),
+                Some(
+                    cause.map_or("several changes of the surroundings together", bake_package::Factor::cause),
+                ),
+            ),
+        };
+        match (&difference, cause) {
+            (Some(difference), Some(cause)) => {
+                different.push(format!("{id} is not reproducible: {difference}\n  likely cause: {cause}"));
+            }
+            _ if !as_json => printer.line(format!("{id}  reproducible"))?,
+            _ => {}
+        }
+        let is_reproducible = difference.is_none();
+        rows.push(Checked { id: id.to_string(), is_reproducible, difference, likely_cause: cause });
+    }
+    if as_json {
+        print_json(&rows, printer)?;
     }
     if different.is_empty() { Ok(()) } else { Err(Failure::new(different.join("\n"))) }
 }

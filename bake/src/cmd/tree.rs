@@ -18,7 +18,8 @@ pub fn run(args: &TreeArgs) -> Result<(), Failure> {
     let yard = Yard::open(&args.build, printer)?;
     let variant =
         args.variant.as_deref().map_or(Ok(Variant::default()), Variant::named).map_err(Failure::usage)?;
-    let selection = yard.tree.select(&variant)?;
+    let selection =
+        yard.tree.select(&variant).map_err(|problems| Failure::usage(problems.within(&args.build.tree)))?;
     let signals = Signals::take_over_softly().map_err(Failure::signals)?;
     let report = reporter(printer);
     let workshop = yard.workshop(args.lock, signals.stop(), &report)?;
@@ -36,8 +37,8 @@ pub fn run(args: &TreeArgs) -> Result<(), Failure> {
     workshop.set_complete(&variant, &bootstrap, &made)?;
     if args.lock {
         let lock = workshop.lock(&packages, &made)?;
-        let before = Lock::read(&args.build.tree)?;
-        lock.write(&args.build.tree)?;
+        let before = Lock::read(&yard.directory)?;
+        lock.write(&yard.directory)?;
         if !args.build.json {
             for line in before.map(|before| lock.moved_since(&before)).unwrap_or_default() {
                 printer.line(line)?;

@@ -2,31 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bake_archive::{ExtractOptions, extract, remove_tree};
-use bake_base::json;
-use bake_host::{Entry, InstallRoot, PackageId, PkgInfo, ROOT};
+use bake_host::{Entry, InstallRoot, PackageId, ROOT};
 use bake_tree::{Content, Metadata, Node, Tree, ValidTree};
-use serde_json::{Value, json};
 
+use crate::documents::documents;
 use crate::error::chain;
-use crate::fetch::Wanted;
 use crate::kept::make_directory;
 use crate::pack;
-use crate::recipe::{Identified, SourceId};
+use crate::recipe::Identified;
 use crate::sandbox::{self, BUILD_ID, Mount, Spec, builds_as_nobody, hand_over};
-use crate::source::Source;
 use crate::surroundings::Surroundings;
 use crate::workshop::{Dependency, Event, Workshop};
 use crate::{EPOCH, Error};
 
 /// How much of a log is shown when a build fails.
 const LINES_SHOWN: usize = 25;
+/// In how many bytes at the end of the log these lines are looked for.
+const BYTES_SHOWN: u64 = 16 << 10;
+/// The builder that recipes mean when they name none.
+const DCOS_BUILDER: &str = "dcos/dcos-builder:dcos-builder_dockerdir-latest";
 /// Where programs are, when a script does not say otherwise.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -98,6 +99,7 @@ impl Workshop<'_> {
             write_document(&result.join(name), bytes)?;
         }
         let builder = self.builders.root(package.recipe.docker.as_deref(), &self.trees)?;
+        mounts.extend(accounts(&directory, surroundings, &builder)?);
         let spec = Spec {
             mounts,
             command: command(package),
@@ -131,22 +133,7 @@ impl Workshop<'_> {
         let recipe = package.recipe;
         let sources = directory.make("src")?;
         for (name, source) in &recipe.sources {
-            let cache_dir = self.cache.component(&recipe.name);
-            make_directory(&cache_dir)?;
-            let wanted = Wanted {
-                package: recipe.name.as_str(),
-                name,
-                source,
-                recipe_dir: recipe.directory(),
-                cache_dir: &cache_dir,
-            };
-            let fetched = self.fetcher.ensure(&wanted)?;
-            for warning in &fetched.warnings {
-                (self.report)(&Event::Warning(format!(
-                    "package `{}`: source `{name}`: {warning}",
-                    recipe.name
-                )));
-            }
+            let fetched = self.fetch(recipe, name, source)?;
             for warning in self.fetcher.materialise(&fetched, &sources.join(name))? {
                 (self.report)(&Event::Warning(warning));
             }
@@ -194,7 +181,7 @@ impl Workshop<'_> {
             Err(error @ sandbox::SandboxError::Refused { .. }) => return Err(Error::package(id, error)),
             Err(error) => chain(&error),
         };
-        let text = fs::read(&path).map_err(Error::io("reading", &path))?;
+        let text = end_of(&path).map_err(Error::io("reading", &path))?;
         Err(Error::package(id, format!("{failed}{}\n  the whole log is `{}`", tail(&text), path.display())))
     }
 }
@@ -214,6 +201,16 @@ fn date(path: &Path) -> io::Result<()> {
     File::open(path)?.set_modified(UNIX_EPOCH + Duration::from_secs(EPOCH.seconds()))
 }
 
+/// The last bytes of a log, which may be long.
+fn end_of(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let start = file.metadata()?.len().saturating_sub(BYTES_SHOWN);
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.take(BYTES_SHOWN).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// The last lines of a log, each behind a bar.
 fn tail(log: &[u8]) -> String {
     let text = String::from_utf8_lossy(log);
@@ -226,11 +223,39 @@ fn mount(source: &Path, target: &str, writable: bool) -> Mount {
     Mount { source: source.to_owned(), target: target.to_owned(), writable }
 }
 
-/// What the script is run by. The builder that recipes mean when they name none runs every script in a bash that
-/// stops at the first failure, and recipes count on it; other builders run it as it says itself.
+/// A name for a build that is somebody else than root, as every user has one.
+fn accounts(
+    directory: &BuildDirectory,
+    surroundings: &Surroundings,
+    builder: &Path,
+) -> Result<Vec<Mount>, Error> {
+    let id = surroundings.id;
+    if id == 0 {
+        return Ok(Vec::new());
+    }
+    let entries = [
+        ("passwd", format!("another-user:x:{id}:{id}::/root:/bin/sh\n")),
+        ("group", format!("another-user:x:{id}:\n")),
+    ];
+    let with = |(name, entry): &(&str, String)| {
+        let there = builder.join("etc").join(name);
+        let mut bytes = match fs::read(&there) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(Error::io("reading", &there))?,
+        };
+        bytes.extend_from_slice(entry.as_bytes());
+        let path = directory.path.join(name);
+        write_document(&path, &bytes)?;
+        Ok(Some(mount(&path, &format!("/etc/{name}"), false)))
+    };
+    entries.iter().filter_map(|entry| with(entry).transpose()).collect()
+}
+
+/// What the script is run by. The builder that recipes mean when they name none (or by its name) runs every script
+/// in a bash that stops at the first failure, and recipes count on it; other builders run it as it says itself.
 fn command(package: &Identified<'_>) -> Vec<String> {
     let script = format!("/pkg/build/{}", package.recipe.build_script);
-    if package.recipe.docker.is_some() {
+    if package.recipe.docker.as_deref().is_some_and(|name| name != DCOS_BUILDER) {
         return vec![script];
     }
     ["/bin/bash", "-o", "nounset", "-o", "pipefail", "-o", "errexit", &script].map(str::to_owned).to_vec()
@@ -257,43 +282,6 @@ fn environment(
     ];
     let fixed = fixed.map(|(name, value)| (name.to_owned(), value));
     fixed.into_iter().chain(surroundings.clock(builder)).collect()
-}
-
-/// `buildinfo.full.json` and `pkginfo.json`: what the package was made from, and what it tells hosts.
-fn documents(package: &Identified<'_>) -> Result<Vec<(&'static str, Vec<u8>)>, Error> {
-    let recipe = package.recipe;
-    let mut full = json!({
-        "build_ids": package.document,
-        "name": recipe.name,
-        "package_version": package.id.version(),
-        "variant": recipe.variant.name(),
-    });
-    let sources = recipe.sources.iter().map(|(name, source)| (name.clone(), described(source)));
-    full["sources"] = sources.collect::<serde_json::Map<_, _>>().into();
-    let full = json::to_canonical(&full).map_err(|error| Error::package(&package.id, error))?;
-    let info = PkgInfo {
-        environment: recipe.environment.clone(),
-        state_directory: recipe.state_directory,
-        requires: recipe.requires.iter().cloned().collect(),
-        username: recipe.username.clone(),
-        group: recipe.group.clone(),
-        sysctl: recipe.sysctl.clone(),
-        variant: recipe.variant.clone(),
-    };
-    Ok(vec![("buildinfo.full.json", full), ("pkginfo.json", info.to_bytes())])
-}
-
-/// A source as the recipe gives it, for people who ask where a package comes from.
-fn described(source: &Source) -> Value {
-    let mut value = match source {
-        Source::Git { url, ref_origin, .. } => json!({ "git": url, "ref_origin": ref_origin }),
-        Source::GitLocal { rel_path } => json!({ "rel_path": rel_path }),
-        Source::Url(download) | Source::UrlExtract(download) => json!({ "url": download.url }),
-    };
-    if let (Some(id), Value::Object(object)) = (SourceId::of(source), &mut value) {
-        object.insert("id".to_owned(), json!(id));
-    }
-    value
 }
 
 /// The install root of what a package requires, as a tree.
@@ -323,6 +311,7 @@ fn install_root(id: &PackageId, dependencies: &[Arc<Dependency>]) -> Result<Vali
 /// Finds what would only show on a host: the package and all that it requires have to fit together there.
 fn check(id: &PackageId, tree: &ValidTree, dependencies: &[Arc<Dependency>]) -> Result<(), Error> {
     let own = crate::workshop::read_package(id, tree.tree(), &bake_tree::TreePath::root())?;
+    own.check().map_err(|problems| Error::package(id, format!("it cannot be installed:\n  {problems}")))?;
     let mut packages: Vec<_> = dependencies.iter().map(|dependency| dependency.package.clone()).collect();
     packages.push(own);
     InstallRoot::check_every_role(&packages).map_err(|problems| {

@@ -34,37 +34,45 @@ pub enum Verdict {
 }
 
 impl Workshop<'_> {
-    /// Builds a package twice more, once as always and once in surroundings that differ in every [`Factor`], and
-    /// compares. When they differ, further builds with one change each find the cause. Nothing of it is kept but the
-    /// log of a build that fails.
+    /// Builds a package that is there once more, in surroundings that differ in every [`Factor`], and compares it
+    /// with the one that is there. When they differ, further builds with one change each find the cause. Nothing of
+    /// it is kept but the log of a build that fails.
     ///
     /// # Errors
     /// When a build fails.
-    pub fn check(&self, package: &Identified<'_>, required: &[Stored]) -> Result<Verdict, Error> {
-        let _claim = self.store.claim(&package.id.name(), self.stop)?;
+    pub fn check(
+        &self,
+        package: &Identified<'_>,
+        stored: &Stored,
+        required: &[Stored],
+    ) -> Result<Verdict, Error> {
+        let id = &package.id;
+        let _claim = self.store.claim(&id.name(), self.stop)?;
         let dependencies = self.dependencies(required)?;
-        let usual = Surroundings::usual(self.cores);
-        let build = |which: &str, surroundings: &Surroundings| {
-            (self.report)(&Event::Building(&package.id));
-            let name = format!("{}.{which}", package.id);
-            let built = self.build(&name, package, &dependencies, surroundings)?;
-            let log = self.cache.log(&package.id.name(), &name);
-            fs::remove_file(&log).map_err(Error::io("removing", &log))?;
-            Ok::<_, Error>(built)
-        };
         if !can_be_later(&self.builders.root(package.recipe.docker.as_deref(), &self.trees)?) {
             let warning = "the builder has no libfaketime: the clock of a second build runs ahead by seconds only, so a package that holds no more than the date passes";
             (self.report)(&Event::Warning(warning.to_owned()));
         }
-        let first = build("first", &usual)?;
+        let there = self.tree(stored)?;
         thread::sleep(LATER);
-        let all = Factor::ALL.into_iter().fold(usual.clone(), Surroundings::varied);
         let differs = |surroundings: &Surroundings| -> Result<Option<String>, Error> {
-            let second = build("second", surroundings)?;
-            first_difference(&first.tree, &second.tree).map_err(|(path, error)| {
-                Error::package(&package.id, format!("reading `{path}` failed: {error}"))
-            })
+            (self.report)(&Event::Building(id));
+            let name = format!("{id}.second");
+            let second =
+                self.build(&name, package, &dependencies, surroundings).map_err(|error| match error {
+                    Error::Package { id, message } => {
+                        let message = format!("built again {surroundings}, it fails: {message}");
+                        Error::Package { id, message }
+                    }
+                    error => error,
+                })?;
+            let log = self.cache.log(&id.name(), &name);
+            fs::remove_file(&log).map_err(Error::io("removing", &log))?;
+            let found = first_difference(&there, &second.tree);
+            found.map_err(|(path, error)| Error::package(id, format!("reading `{path}` failed: {error}")))
         };
+        let usual = Surroundings::usual(self.cores);
+        let all = Factor::ALL.into_iter().fold(usual.clone(), Surroundings::varied);
         let Some(difference) = differs(&all)? else { return Ok(Verdict::Same) };
         for factor in Factor::ALL {
             if let Some(difference) = differs(&usual.clone().varied(factor))? {

@@ -10,6 +10,7 @@ mod builders;
 mod cache;
 mod check;
 mod deliver;
+mod documents;
 mod error;
 mod extracted;
 pub mod fetch;

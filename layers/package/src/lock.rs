@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::builders::DEFAULT;
-use crate::fetch::{Content, Wanted};
+use crate::fetch::Content;
 use crate::kept::write_json;
 use crate::recipe::Identified;
 use crate::source::Source;
@@ -165,16 +165,7 @@ impl Workshop<'_> {
         name: &str,
         source: &Source,
     ) -> Result<LockedSource, Error> {
-        let recipe = package.recipe;
-        let cache_dir = self.cache.component(&recipe.name);
-        let wanted = Wanted {
-            package: recipe.name.as_str(),
-            name,
-            source,
-            recipe_dir: recipe.directory(),
-            cache_dir: &cache_dir,
-        };
-        let fetched = self.fetcher.ensure(&wanted)?;
+        let fetched = self.fetch(package.recipe, name, source)?;
         Ok(match fetched.content {
             Content::File { sha256, .. } => LockedSource::File { sha256 },
             Content::Repository { commit, .. } => LockedSource::Commit {

@@ -29,7 +29,9 @@ pub fn tree(
     threads: usize,
 ) -> Result<ValidTree, Error> {
     let mut opened = open_rootfs(result, &OpenOptions::default())?;
-    let mut problems = std::mem::take(&mut opened.notes);
+    let left_out = std::mem::take(&mut opened.notes).into_iter();
+    let mut problems: Vec<_> =
+        left_out.map(|note| format!("{note}: packages hold files, directories and links")).collect();
     let mut tree = Tree::new();
     for (members, policy) in opened.layers {
         tree.apply(members, policy).map_err(|found| Error::listed(id, &found))?;
@@ -45,6 +47,8 @@ pub fn tree(
     if !problems.is_empty() {
         return Err(Error::listed(id, &problems));
     }
+    // It belongs to the host, which goes through it.
+    *tree.metadata_mut(Tree::ROOT) = Metadata::root(0o755);
     let put = |tree: &mut Tree, name: &str, bytes: Vec<u8>| {
         let path = TreePath::parse(name.as_bytes()).map_err(|error| Error::package(id, error))?;
         let file = Node::File(Content::bytes(bytes));

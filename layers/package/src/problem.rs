@@ -1,6 +1,7 @@
 //! What is wrong with recipes, all of it at once.
 
 use std::fmt;
+use std::path::Path;
 
 /// One thing that is wrong in a file somebody wrote.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +38,18 @@ impl fmt::Display for Problems {
 }
 
 impl Problems {
+    /// The same, with files named as seen from where the user is.
+    #[must_use]
+    pub fn within(mut self, directory: &Path) -> Self {
+        for problem in &mut self.0 {
+            problem.file = match problem.file.as_str() {
+                "." => directory.display().to_string(),
+                file => directory.join(file).display().to_string(),
+            };
+        }
+        self
+    }
+
     /// Fails with all that was found, sorted, if anything was.
     pub(crate) fn check(mut found: Vec<Problem>) -> Result<(), Self> {
         found.sort();

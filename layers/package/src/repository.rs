@@ -18,6 +18,7 @@ use bake_host::PackageId;
 
 pub use self::key::{KeyError, TrustedKey};
 use crate::Error;
+use crate::error::chain;
 use crate::fetch::{Content, Wanted};
 use crate::source::{Download, Pin, Source};
 use crate::store::{Claim, Stored};
@@ -74,7 +75,9 @@ impl Workshop<'_> {
         };
         let fetched = match self.fetcher.ensure(&wanted) {
             Err(error) if error.is_absent() => return Ok(None),
-            result => result?,
+            result => result.map_err(|error| {
+                Error::package(id, format!("repository `{repository}`: {}", chain(&*error.problem)))
+            })?,
         };
         let Content::File { path, .. } = fetched.content else { return Ok(None) };
         let copy = |file: &File| {

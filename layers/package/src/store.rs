@@ -107,6 +107,28 @@ impl Store {
         Ok(stored(id, place, record))
     }
 
+    /// Takes a package out again, that of a variant.
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn withdraw(&self, _claim: &Claim, id: &PackageId, variant: &Variant) -> Result<(), Error> {
+        let latest = self.cache.latest(&id.name(), variant);
+        let place = self.place(id);
+        let is_latest = fs::read(&latest).is_ok_and(|there| there == id.as_str().as_bytes());
+        // The record first: without it the package is nobody's.
+        for path in
+            [Some(&place.record), Some(&place.file), is_latest.then_some(&latest)].into_iter().flatten()
+        {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("removing", path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Notes that this is the id that was last built of a variant.
     ///
     /// # Errors

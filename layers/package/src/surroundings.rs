@@ -1,5 +1,6 @@
 //! What a build sees of the world beside its inputs. None of it may matter; `--check` changes all of it.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
@@ -65,6 +66,16 @@ impl Factor {
             }
             Self::Host => "the name of the machine: leave it out",
         }
+    }
+}
+
+impl fmt::Display for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hostname, id, cores, .. } = self;
+        let place = self.real_prefix.unwrap_or_default();
+        write!(f, "as user {id} of `{hostname}` with {cores} processors in `{place}/pkg`")?;
+        write!(f, "{}", if self.is_later { ", with the clock ahead" } else { "" })?;
+        write!(f, "{}", if self.is_shuffled { ", with directories in the opposite order" } else { "" })
     }
 }
 

@@ -14,10 +14,12 @@ use crate::Error;
 use crate::builders::Builders;
 use crate::cache::Cache;
 use crate::extracted::ExtractedTrees;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetched, Fetcher, Wanted};
 use crate::kept::make_directory;
+use crate::recipe::Recipe;
 use crate::repository::TrustedKey;
 use crate::sandbox::Limits;
+use crate::source::Source;
 use crate::store::{Store, Stored};
 
 /// What happens while packages are made, for whoever watches.
@@ -139,6 +141,25 @@ impl<'a> Workshop<'a> {
             }
         }
         Ok(opened.layers.into_iter().flat_map(|(members, _)| members).collect())
+    }
+
+    /// Has a source of a recipe in the cache.
+    pub(crate) fn fetch(&self, recipe: &Recipe, name: &str, source: &Source) -> Result<Fetched, Error> {
+        let cache_dir = self.cache.component(&recipe.name);
+        make_directory(&cache_dir)?;
+        let wanted = Wanted {
+            package: recipe.name.as_str(),
+            name,
+            source,
+            recipe_dir: recipe.directory(),
+            cache_dir: &cache_dir,
+        };
+        let fetched = self.fetcher.ensure(&wanted)?;
+        for warning in &fetched.warnings {
+            let text = format!("package `{}`: source `{name}`: {warning}", recipe.name);
+            (self.report)(&Event::Warning(text));
+        }
+        Ok(fetched)
     }
 
     /// The tree of a package.

@@ -261,7 +261,7 @@ impl Task<'_> {
         let quarantined = self.quarantine(&part.path, &digests)?;
         part.forget().map_err(FetchProblem::io("removing", &part.path))?;
         let reason = format!(
-            "has {}, expected {}: it is kept as `{}`; if it is what it should be, correct the digest in the recipe",
+            "has {}, expected {}: it is kept as `{}`; if it is what it should be, correct the digest that it is pinned by",
             digests.compared(pin),
             verify::expected(pin),
             quarantined.display()

@@ -142,7 +142,7 @@ fn local_files_can_be_wrong_too() {
         refused("file://a.tgz"),
         format!(
             "{begin}`file://a.tgz` has SHA-256 {found}, expected SHA-256 {expected}: it is kept as \
-             `SCRATCH/cache/quarantine/{found}-a.tgz`; if it is what it should be, correct the digest in the recipe"
+             `SCRATCH/cache/quarantine/{found}-a.tgz`; if it is what it should be, correct the digest that it is pinned by"
         )
     );
     assert_eq!(refused("file://directory"), format!("{begin}`file://directory` is not a file"));

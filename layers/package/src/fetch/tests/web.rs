@@ -162,7 +162,7 @@ fn wrong_bytes_are_moved_aside_and_named() {
         format!(
             "package `zlib`: source `src`: `http://server/a.tgz` has SHA-256 {found}, expected SHA-256 {expected}: \
              it is kept as `SCRATCH/cache/quarantine/{found}-a.tgz`; if it is what it should be, correct the \
-             digest in the recipe"
+             digest that it is pinned by"
         )
     );
     assert_eq!(scene.cached(), [(format!("quarantine/{found}-a.tgz"), b"something else".to_vec())]);
@@ -385,7 +385,7 @@ fn a_mirror_is_asked_first_and_the_original_next() {
         format!(
             "package `zlib`: source `src`: `http://mirror/copy/b.tgz` answers 404 Not Found; and \
              `http://server/b.tgz` has SHA-256 {found}, expected SHA-256 {expected}: it is kept as \
-             `SCRATCH/cache/quarantine/{found}-b.tgz`; if it is what it should be, correct the digest in the recipe"
+             `SCRATCH/cache/quarantine/{found}-b.tgz`; if it is what it should be, correct the digest that it is pinned by"
         )
     );
 }
