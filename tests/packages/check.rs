@@ -116,6 +116,17 @@ fn what_depends_on_its_surroundings_is_caught_with_the_cause_the_file_and_the_of
 }
 
 #[test]
+fn what_depends_on_the_order_of_the_recipes_own_files_is_caught() {
+    let ground = Ground::new();
+    let script = "ls -U /pkg/extra >$PKG_PATH/list";
+    ground.recipe("extra", &json!({}), script);
+    for name in ["one", "two", "three"] {
+        ground.file(&format!("extra/extra/{name}"), "");
+    }
+    caught(&ground, &case("extra", script, "`/list` differs from byte ", "the order in which directories"));
+}
+
+#[test]
 fn what_depends_on_how_many_processors_there_really_are_is_caught() {
     let ground = Ground::new();
     if run(&mut Command::new("nproc")).trim() == "1" {

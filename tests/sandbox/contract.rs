@@ -141,7 +141,7 @@ fn a_check_sees_directories_in_the_opposite_order() {
         let plain = ground.script(listing).ok();
         fs::remove_file(ground.at("src/new")).unwrap();
         let mut spec = ground.spec(listing);
-        spec.shuffled_src = true;
+        spec.is_shuffled = true;
         let shuffled = ground.run(&spec).ok();
         let reversed = |line: &str| line.split(' ').rev().collect::<Vec<_>>().join(" ");
         let lines: Vec<_> = plain.lines().take(3).map(reversed).collect();

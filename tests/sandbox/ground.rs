@@ -185,7 +185,7 @@ impl Ground {
                 disk_reserve: 0,
                 timeout: 60,
             },
-            shuffled_src: false,
+            is_shuffled: false,
             real_prefix: None,
         }
     }

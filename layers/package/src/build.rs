@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,7 +14,7 @@ use bake_tree::{Content, Metadata, Node, Tree, ValidTree};
 
 use crate::documents::documents;
 use crate::error::chain;
-use crate::kept::make_directory;
+use crate::kept::{make_directory, make_private_directory};
 use crate::pack;
 use crate::recipe::Identified;
 use crate::sandbox::{self, BUILD_ID, Mount, Spec, builds_as_nobody, hand_over};
@@ -47,10 +47,7 @@ struct BuildDirectory {
 impl BuildDirectory {
     /// An empty directory for the build `name`. Whoever made one before is dead, or would hold the claim.
     fn new(workshop: &Workshop<'_>, name: &str) -> Result<Self, Error> {
-        let all = workshop.cache.build();
-        let private = fs::DirBuilder::new().recursive(true).mode(0o700).create(&all);
-        private.map_err(Error::io("making", &all))?;
-        let path = all.join(name);
+        let path = make_private_directory(workshop.cache.build())?.join(name);
         remove_tree(&path)?;
         make_directory(&path)?;
         Ok(Self { path, keep: workshop.keep })
@@ -113,7 +110,7 @@ impl Workshop<'_> {
             network: package.recipe.network,
             cpus: surroundings.cpus,
             limits: self.limits.clone(),
-            shuffled_src: surroundings.is_shuffled,
+            is_shuffled: surroundings.is_shuffled,
             real_prefix: surroundings.real_prefix.map(str::to_owned),
         };
         self.run(id, name, &spec)?;

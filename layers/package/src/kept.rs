@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use bake_base::{Digest, DigestReader, FileState, Unnamed, json};
@@ -111,6 +112,13 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 /// Makes a directory and those above it.
 pub(crate) fn make_directory(path: &Path) -> Result<(), Error> {
     fs::create_dir_all(path).map_err(Error::io("making", path))
+}
+
+/// Makes a directory that nobody else looks into, and those above it.
+pub(crate) fn make_private_directory(path: PathBuf) -> Result<PathBuf, Error> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
+    made.map_err(Error::io("making", &path))?;
+    Ok(path)
 }
 
 fn parent(path: &Path) -> &Path {

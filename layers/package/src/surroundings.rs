@@ -18,7 +18,7 @@ pub struct Surroundings {
     pub cores: usize,
     /// How many processors there are; all when not given.
     pub cpus: Option<usize>,
-    /// Whether directories of sources list their entries in the opposite order.
+    /// Whether directories in `/pkg` list their entries in the opposite order.
     pub is_shuffled: bool,
     /// Below which directory `/pkg` really lies.
     pub real_prefix: Option<&'static str>,

@@ -15,7 +15,7 @@ use crate::builders::Builders;
 use crate::cache::Cache;
 use crate::extracted::ExtractedTrees;
 use crate::fetch::{Fetched, Fetcher, Wanted};
-use crate::kept::make_directory;
+use crate::kept::{make_directory, make_private_directory};
 use crate::recipe::Recipe;
 use crate::repository::TrustedKey;
 use crate::sandbox::Limits;
@@ -129,8 +129,7 @@ impl<'a> Workshop<'a> {
 
     /// The members of a package, read in place; its digest is checked.
     pub(crate) fn members(&self, stored: &Stored) -> Result<Vec<Member>, Error> {
-        let scratch = self.cache.build();
-        make_directory(&scratch)?;
+        let scratch = make_private_directory(self.cache.build())?;
         let options = OpenOptions { scratch, threads: self.threads, ..OpenOptions::default() };
         let opened = open_rootfs(&stored.path, &options)?;
         for input in opened.inputs {

@@ -191,10 +191,11 @@ fn source_name(name: &str) -> Result<(), String> {
     }
     if name == "buildinfo.full.json"
         || name == "latest"
+        || name == "quarantine"
         || name.ends_with(".latest")
         || name.ends_with(".tar.xz")
     {
-        return Err(format!("`{name}` is the name of a file that the build writes beside the sources"));
+        return Err(format!("`{name}` is a name that the build itself uses beside the sources"));
     }
     Ok(())
 }

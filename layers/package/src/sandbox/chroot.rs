@@ -94,7 +94,7 @@ fn warnings(spec: &Spec, reason: &str) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if spec.shuffled_src {
+    if spec.is_shuffled {
         warnings.push(
             "without file systems in memory directories are listed in the usual order: that a build depends on it \
              is not found"

@@ -35,9 +35,9 @@ pub struct Spec {
     pub cpus: Option<usize>,
     /// How much it may use.
     pub limits: Limits,
-    /// Whether `/pkg/src` is a copy in memory whose directories list their entries in the opposite order. What
-    /// the build writes there is lost.
-    pub shuffled_src: bool,
+    /// Whether what is mounted in `/pkg` are copies in memory whose directories list their entries in the opposite
+    /// order. What the build writes there is lost.
+    pub is_shuffled: bool,
     /// An absolute path below which what belongs in `/pkg` is mounted; `/pkg` is a symbolic link then, so that
     /// `getcwd` shows another path.
     pub real_prefix: Option<String>,

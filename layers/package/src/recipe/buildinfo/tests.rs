@@ -326,9 +326,19 @@ fn settings_fit_into_files_of_one_a_line() {
 #[test]
 fn names_of_sources_are_directories_that_nothing_else_uses() {
     let source = r#"{"kind": "git_local", "rel_path": "."}"#;
-    let names = ["..", "a/b", "a b", "buildinfo.full.json", "latest", "x.latest", "x--1.tar.xz", "x.tar.xz"];
+    let names = [
+        "..",
+        "a/b",
+        "a b",
+        "buildinfo.full.json",
+        "latest",
+        "x.latest",
+        "quarantine",
+        "x--1.tar.xz",
+        "x.tar.xz",
+    ];
     let rule = "is no name of a source: expected letters, digits and `@._+-`, not beginning with `.` or `-`";
-    let taken = "is the name of a file that the build writes beside the sources";
+    let taken = "is a name that the build itself uses beside the sources";
     for (at, name) in names.into_iter().enumerate() {
         let (_, problems) = read(&format!(r#"{{"sources": {{"{name}": {source}}}}}"#));
         let message = if at < 3 || name.contains("--") { rule } else { taken };
@@ -344,7 +354,7 @@ fn names_of_sources_are_directories_that_nothing_else_uses() {
     recipe(document.as_bytes(), &"latest".parse().unwrap(), &Variant::default(), "f", &mut problems);
     assert_eq!(
         problems[0].message,
-        "has the package's name, but `latest` is the name of a file that the build writes beside the sources: \
+        "has the package's name, but `latest` is a name that the build itself uses beside the sources: \
          use `sources`"
     );
 }

@@ -88,7 +88,7 @@ pub(super) fn plan(spec: &Spec) -> Result<Plan, Failure> {
             }
             _ => mount.target.clone(),
         };
-        let point = if spec.shuffled_src && mount.target == "/pkg/src" {
+        let point = if spec.is_shuffled && mount.target.starts_with("/pkg/") {
             Point::Shuffled(source)
         } else {
             Point::Bind { source, writable: mount.writable }
