@@ -62,7 +62,8 @@ pub fn project(path: &str) -> PathBuf {
 pub fn scratch() -> TempDir {
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tests");
     std::fs::create_dir_all(&target).unwrap();
-    tempfile::tempdir_in(target).unwrap()
+    // By the path that messages name it by.
+    tempfile::tempdir_in(target.canonicalize().unwrap()).unwrap()
 }
 
 /// Runs a command that must succeed, and gives what it printed.
