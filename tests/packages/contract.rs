@@ -1,5 +1,7 @@
 //! What a build script may count on.
 
+use std::process::Command;
+
 use serde_json::json;
 
 use crate::ground::{Ground, as_everybody, refused};
@@ -250,4 +252,29 @@ fn the_machine_can_be_asked_whether_it_allows_builds() {
         let said = text(&refused.stdout);
         assert!(said.contains("user name space: cannot") && said.contains("max_user_namespaces"), "{said}");
     });
+}
+
+#[test]
+fn a_commit_of_a_repository_is_built_whatever_way_the_tree_is_named() {
+    let ground = Ground::new();
+    let repository = ground.at("repository");
+    ground.file("../repository/file", "committed\n");
+    let git = |arguments: &[&str]| {
+        let identity = ["-c", "user.name=a", "-c", "user.email=a@example.com"];
+        run(Command::new("git").args(identity).arg("-C").arg(&repository).args(arguments))
+    };
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["add", "file"]);
+    git(&["commit", "--quiet", "--message=one"]);
+    let commit = git(&["rev-parse", "HEAD"]);
+    let source = json!({
+        "kind": "git",
+        "git": format!("file://{}", repository.display()),
+        "ref": commit.trim(),
+        "ref_origin": "main",
+    });
+    let script = "cp /pkg/src/committed/file $PKG_PATH/file";
+    ground.recipe("committed", &json!({ "single_source": source }), script);
+    // The ground names its tree by a relative path; git works in another directory.
+    assert_eq!(ground.built("committed").read("file"), "committed\n");
 }

@@ -223,3 +223,16 @@ fn a_lock_lists_what_may_move_and_a_second_one_says_what_did() {
     assert_eq!(lines, moved);
     assert!(!said.contains("zlib"), "{said}");
 }
+
+#[test]
+fn a_package_that_is_not_the_one_of_the_lock_is_refused_until_the_tree_is_locked_again() {
+    let ground = Ground::new();
+    ground.recipe("chance", &json!({}), "echo $RANDOM$RANDOM$RANDOM >$PKG_PATH/x");
+    run(&mut ground.tree_command(&["--lock"]));
+    fs::remove_dir_all(ground.tree("cache")).unwrap();
+    let said = ground.tree_refused(&[]);
+    assert!(said.contains("chance--") && said.contains("bake.lock says "), "{said}");
+    assert!(said.contains("`bake package --check chance`") && said.contains("`bake tree --lock`"), "{said}");
+    run(&mut ground.tree_command(&["--lock"]));
+    run(&mut ground.tree_command(&[]));
+}
