@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Each layer and what it may import.
-const HOUSE: [(&str, &[&str]); 9] = [
+const HOUSE: [(&str, &[&str]); 10] = [
     ("base", &[]),
     ("tree", &["base"]),
     ("archive", &["base", "tree"]),
@@ -13,6 +13,7 @@ const HOUSE: [(&str, &[&str]); 9] = [
     ("boot", &["base", "tree", "archive"]),
     ("host", &["base", "tree", "archive"]),
     ("package", &["base", "tree", "archive", "host"]),
+    ("config", &["base", "tree", "archive", "host", "package"]),
     ("image", &["base", "tree", "archive", "fs", "disk", "boot", "host", "package"]),
 ];
 

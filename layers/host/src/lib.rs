@@ -11,6 +11,7 @@ pub mod contents;
 mod info;
 mod install;
 mod name;
+pub mod product;
 mod unit;
 
 pub use info::{InfoProblem, PkgInfo, Requirement, Sysctl};

@@ -1,0 +1,14 @@
+//! Configuration: a few choices become immutable packages, a serve directory and a bash installer.
+//!
+//! Data moves one way: the YAML reader takes what an operator wrote, the parameter table says what it may be,
+//! templates make files of it, and files become packages and the serve directory.
+
+pub mod effective;
+pub mod file;
+pub mod node;
+pub mod problem;
+
+pub use effective::{Effective, Resolved, Source};
+pub use file::{ConfigFile, Target};
+pub use node::{Key, Kind, Node};
+pub use problem::{Place, Problem, Problems};
