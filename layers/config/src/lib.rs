@@ -7,8 +7,13 @@ pub mod effective;
 pub mod file;
 pub mod node;
 pub mod problem;
+pub mod table;
+pub mod types;
+pub mod yaml;
 
 pub use effective::{Effective, Resolved, Source};
 pub use file::{ConfigFile, Target};
 pub use node::{Key, Kind, Node};
 pub use problem::{Place, Problem, Problems};
+pub use table::{Condition, Parameter, Table, Who};
+pub use types::{Document, Form, Type};
