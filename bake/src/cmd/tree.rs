@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bake_host::Variant;
-use bake_package::{Lock, TreeManifest, deliver};
+use bake_package::{ConfigTree, Lock, TreeManifest, deliver};
 
 use crate::cli::TreeArgs;
 use crate::cmd::build::{Yard, reporter};
@@ -20,6 +20,8 @@ pub fn run(args: &TreeArgs) -> Result<(), Failure> {
         args.variant.as_deref().map_or(Ok(Variant::default()), Variant::named).map_err(Failure::usage)?;
     let selection =
         yard.tree.select(&variant).map_err(|problems| Failure::usage(problems.within(&args.build.tree)))?;
+    // Before hours of building.
+    let config = ConfigTree::read(&yard.directory)?;
     let signals = Signals::take_over_softly().map_err(Failure::signals)?;
     let report = reporter(printer);
     let workshop = yard.workshop(args.lock, signals.stop(), &report)?;
@@ -46,12 +48,12 @@ pub fn run(args: &TreeArgs) -> Result<(), Failure> {
         }
     }
     let tool = format!("bake {}", env!("CARGO_PKG_VERSION"));
-    let manifest = TreeManifest::new(tool, &variant, &bootstrap, &made);
+    let manifest = TreeManifest::new(tool, &variant, &bootstrap, &made, &config);
     let path = match &args.out {
         None => bootstrap.path.clone(),
         Some(out) => {
-            signals.hold(|| deliver(&manifest, &variant, &bootstrap, &made, out))?;
-            out.join(manifest.bootstrap_path())
+            signals.hold(|| deliver(&manifest, &variant, &bootstrap, &made, &config, out))?;
+            out.join(&manifest.bootstrap.path)
         }
     };
     if args.build.json {

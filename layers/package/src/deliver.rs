@@ -7,10 +7,11 @@ use std::path::Path;
 
 use bake_base::{Digest, DigestWriter, Unnamed, json};
 use bake_host::{PackageId, Variant};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::bootstrap::{Bootstrap, completion};
+use crate::config_tree::ConfigTree;
 use crate::kept::{make_directory, write_bytes, write_json};
 use crate::store::Stored;
 
@@ -18,64 +19,84 @@ use crate::store::Stored;
 pub(crate) const SCHEMA: &str = "bake-tree-1";
 
 /// What a tree was built into.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TreeManifest {
-    schema: &'static str,
+    /// `bake-tree-1`.
+    pub schema: String,
     /// Name and version of the tool.
-    tool: String,
+    pub tool: String,
     /// Which tree, empty for the default one.
-    variant: String,
+    pub variant: String,
     /// The bootstrap tarball.
-    bootstrap: BootstrapEntry,
+    pub bootstrap: BootstrapEntry,
     /// Every package of the tree.
-    packages: BTreeMap<PackageId, Entry>,
+    pub packages: BTreeMap<PackageId, Entry>,
+    /// What the tree adds to configurations: files below `config/`, sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config: Vec<Entry>,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct BootstrapEntry {
-    id: String,
-    packages: Vec<PackageId>,
-    #[serde(flatten)]
-    entry: Entry,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Entry {
+/// The bootstrap tarball of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BootstrapEntry {
+    /// Its id: it says which packages it holds.
+    pub id: String,
+    /// The packages that it holds, sorted.
+    pub packages: Vec<PackageId>,
     /// Below the directory of the manifest.
-    path: String,
-    sha256: Digest,
-    size: u64,
+    pub path: String,
+    /// Digest of the file.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// A file of a tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Below the directory of the manifest.
+    pub path: String,
+    /// Digest of the file.
+    pub sha256: Digest,
+    /// Its length in bytes.
+    pub size: u64,
 }
 
 impl TreeManifest {
     /// The manifest of a tree.
-    pub fn new(tool: String, variant: &Variant, bootstrap: &Bootstrap, packages: &[Stored]) -> Self {
+    pub fn new(
+        tool: String,
+        variant: &Variant,
+        bootstrap: &Bootstrap,
+        packages: &[Stored],
+        config: &ConfigTree,
+    ) -> Self {
         let entry = |stored: &Stored| {
             let path = format!("packages/{}/{}.tar.xz", stored.id.name(), stored.id);
             (stored.id.clone(), Entry { path, sha256: stored.digest, size: stored.size })
         };
+        let config_entry = |(path, bytes): (&String, &Vec<u8>)| Entry {
+            path: path.clone(),
+            sha256: Digest::of(bytes),
+            size: bytes.len() as u64,
+        };
         Self {
-            schema: SCHEMA,
+            schema: SCHEMA.to_owned(),
             tool,
             variant: variant.name().unwrap_or_default().to_owned(),
             packages: packages.iter().map(entry).collect(),
             bootstrap: BootstrapEntry {
                 id: bootstrap.id.clone(),
                 packages: bootstrap.packages.clone(),
-                entry: Entry {
-                    path: format!("bootstrap/{}.bootstrap.tar.xz", bootstrap.id),
-                    sha256: bootstrap.digest,
-                    size: bootstrap.size,
-                },
+                path: format!("bootstrap/{}.bootstrap.tar.xz", bootstrap.id),
+                sha256: bootstrap.digest,
+                size: bootstrap.size,
             },
+            config: config.0.iter().map(config_entry).collect(),
         }
-    }
-}
-
-impl TreeManifest {
-    /// Where the bootstrap tarball is, below the directory of the manifest.
-    pub fn bootstrap_path(&self) -> &str {
-        &self.bootstrap.entry.path
     }
 }
 
@@ -89,6 +110,7 @@ pub fn deliver(
     variant: &Variant,
     bootstrap: &Bootstrap,
     packages: &[Stored],
+    config: &ConfigTree,
     directory: &Path,
 ) -> Result<(), Error> {
     let sums_path = directory.join("SHA256SUMS");
@@ -104,9 +126,15 @@ pub fn deliver(
         copy(&stored.path, &directory.join(&entry.path), entry.sha256)?;
         sums.insert(entry.path.clone(), entry.sha256);
     }
-    let entry = &manifest.bootstrap.entry;
+    let entry = &manifest.bootstrap;
     copy(&bootstrap.path, &directory.join(&entry.path), entry.sha256)?;
     sums.insert(entry.path.clone(), entry.sha256);
+    for (path, bytes) in &config.0 {
+        let to = directory.join(path);
+        make_directory(to.parent().unwrap_or(directory))?;
+        write_bytes(&to, bytes)?;
+        sums.insert(path.clone(), Digest::of(bytes));
+    }
     let prefix = variant.prefix();
     let complete = directory.join("complete");
     make_directory(&complete)?;

@@ -57,6 +57,14 @@ pub enum Error {
         /// Why, and what would help.
         reason: String,
     },
+    /// What a tree adds to configurations cannot be delivered.
+    #[error("`{}`: {message}", path.display())]
+    ConfigTree {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
     /// A builder cannot be used.
     #[error("builder `{name}`: {message}")]
     Builder {

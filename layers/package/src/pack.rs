@@ -16,13 +16,11 @@ use crate::{EPOCH, Error};
 /// xz's own default preset.
 const PRESET: u32 = 6;
 
-/// The tree of a package: what lies in `result`, with `documents` (name and bytes) on top and the list of
-/// contents.
+/// The tree of a package of what lies in the directory `result`.
 ///
 /// # Errors
-/// All entries at once that a package cannot have: devices, fifos and sockets, set-id programs, links into the
-/// build's own directories, a `contents.json` of the build's.
-pub fn tree(
+/// As [`finish`].
+pub(crate) fn tree(
     id: &PackageId,
     result: &Path,
     documents: &[(&str, Vec<u8>)],
@@ -30,12 +28,43 @@ pub fn tree(
 ) -> Result<ValidTree, Error> {
     let mut opened = open_rootfs(result, &OpenOptions::default())?;
     let left_out = std::mem::take(&mut opened.notes).into_iter();
-    let mut problems: Vec<_> =
+    let problems: Vec<_> =
         left_out.map(|note| format!("{note}: packages hold files, directories and links")).collect();
     let mut tree = Tree::new();
     for (members, policy) in opened.layers {
         tree.apply(members, policy).map_err(|found| Error::listed(id, &found))?;
     }
+    let contents = |(path, source): (TreePath, _)| {
+        Error::io("reading", &result.join(path.to_string().trim_start_matches('/')))(source)
+    };
+    complete(id, tree, problems, documents, threads, contents)
+}
+
+/// The tree of a package: what is in `tree`, with `documents` (name and bytes) on top and the list of contents.
+///
+/// # Errors
+/// All entries at once that a package cannot have: devices, fifos and sockets, set-id programs, links into the
+/// build's own directories, a `contents.json` of the build's.
+pub fn finish(
+    id: &PackageId,
+    tree: Tree,
+    documents: &[(&str, Vec<u8>)],
+    threads: usize,
+) -> Result<ValidTree, Error> {
+    let contents = |(path, source): (TreePath, std::io::Error)| {
+        Error::package(id, format!("`{path}` cannot be read: {source}"))
+    };
+    complete(id, tree, Vec::new(), documents, threads, contents)
+}
+
+fn complete(
+    id: &PackageId,
+    mut tree: Tree,
+    mut problems: Vec<String>,
+    documents: &[(&str, Vec<u8>)],
+    threads: usize,
+    unreadable: impl FnOnce((TreePath, std::io::Error)) -> Error,
+) -> Result<ValidTree, Error> {
     let entries: Vec<_> = tree.walk().collect();
     for (path, id) in &entries {
         problems.extend(problem(&tree, path, *id));
@@ -57,9 +86,7 @@ pub fn tree(
     for (name, bytes) in documents {
         put(&mut tree, name, bytes.clone())?;
     }
-    let contents = Contents::of(&tree, threads).map_err(|(path, source)| {
-        Error::io("reading", &result.join(path.to_string().trim_start_matches('/')))(source)
-    })?;
+    let contents = Contents::of(&tree, threads).map_err(unreadable)?;
     put(&mut tree, CONTENTS, contents.to_json())?;
     tree.clamp_times(EPOCH);
     tree.seal();
