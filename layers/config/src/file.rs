@@ -7,10 +7,22 @@ pub struct ConfigFile {
     pub target: Target,
     /// Its path: below the package's directory, or absolute on the host.
     pub path: String,
-    /// Permission bits.
-    pub mode: u32,
-    /// Its bytes.
-    pub content: Vec<u8>,
+    /// What it is.
+    pub body: Body,
+}
+
+/// What a file of a configuration is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Body {
+    /// A regular file.
+    File {
+        /// Permission bits.
+        mode: u32,
+        /// Its bytes, always UTF-8.
+        content: Vec<u8>,
+    },
+    /// A symbolic link to this absolute path. Only packages have them: it shows where a secret file will be.
+    Link(String),
 }
 
 /// Where a file of a configuration goes.
@@ -22,6 +34,19 @@ pub enum Target {
     Metadata,
     /// The host itself; the path is absolute.
     Host,
-    /// The host itself, brought apart from everything else; the path is absolute and below `/etc/mesosphere`.
+    /// The host itself, brought apart from everything else; the path is absolute and below
+    /// `/etc/mesosphere/secrets`.
     Secret,
+}
+
+impl Target {
+    /// Its name in `files.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Metadata => "metadata",
+            Self::Host => "host",
+            Self::Secret => "secret",
+        }
+    }
 }

@@ -12,7 +12,7 @@ pub mod types;
 pub mod yaml;
 
 pub use effective::{Effective, Resolved, Source};
-pub use file::{ConfigFile, Target};
+pub use file::{Body, ConfigFile, Target};
 pub use node::{Key, Kind, Node};
 pub use problem::{Place, Problem, Problems};
 pub use table::{Condition, Parameter, Table, Who};
