@@ -3,15 +3,21 @@
 //! Data moves one way: the YAML reader takes what an operator wrote, the parameter table says what it may be,
 //! templates make files of it, and files become packages and the serve directory.
 
+pub mod artifacts;
 pub mod effective;
+pub mod elf;
+pub mod error;
 pub mod file;
+pub mod identity;
 pub mod node;
+pub mod packages;
 pub mod problem;
 pub mod table;
 pub mod types;
 pub mod yaml;
 
 pub use effective::{Effective, Resolved, Source};
+pub use error::Error;
 pub use file::{Body, ConfigFile, Target};
 pub use node::{Key, Kind, Node};
 pub use problem::{Place, Problem, Problems};

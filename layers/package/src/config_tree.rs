@@ -31,6 +31,11 @@ impl ConfigTree {
         collect(&top, DIRECTORY, &mut files)?;
         Ok(Self(files))
     }
+
+    /// The files by their paths, which begin with `config/`.
+    pub fn files(&self) -> &BTreeMap<String, Vec<u8>> {
+        &self.0
+    }
 }
 
 fn collect(directory: &Path, shown: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<(), Error> {

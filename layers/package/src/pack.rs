@@ -1,7 +1,6 @@
 //! What a build left behind becomes a package: the entries as they are, without owners and times of their own,
 //! in one order, compressed in blocks of one size.
 
-use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
@@ -93,12 +92,13 @@ fn complete(
     ValidTree::new(tree).map_err(|found| Error::listed(id, &found))
 }
 
-/// Writes a tree as `.tar.xz`; the bytes do not depend on the number of threads. Digest and length of the file.
+/// Writes a tree as `.tar.xz`; the bytes do not depend on the number of threads. Digest and length of what
+/// was written.
 ///
 /// # Errors
-/// When content cannot be read or the file cannot be written.
-pub fn write(tree: &ValidTree, file: &File, path: &Path, threads: usize) -> Result<(Digest, u64), Error> {
-    let mut digests = DigestWriter::new(BufWriter::with_capacity(1 << 18, file));
+/// When content cannot be read or `out`, which is called `path`, cannot be written.
+pub fn write(tree: &ValidTree, out: impl Write, path: &Path, threads: usize) -> Result<(Digest, u64), Error> {
+    let mut digests = DigestWriter::new(BufWriter::with_capacity(1 << 18, out));
     let mut encoder = XzEncoder::new(&mut digests, PRESET, threads).map_err(Error::io("writing", path))?;
     write_tar(tree, &mut encoder)?;
     encoder.finish().map_err(Error::io("writing", path))?;
