@@ -220,10 +220,11 @@ fn count_machines(tree: &Tree, machines: &mut BTreeMap<u16, usize>) {
     for (_, id) in tree.walk() {
         let Node::File(content) = &tree.inode(id).node else { continue };
         let mut header = [0; 20];
-        if content.len() >= header.len() as u64 && content.reader().read_exact(&mut header).is_ok() {
-            if let Some(machine) = crate::elf::machine(&header) {
-                *machines.entry(machine).or_default() += 1;
-            }
+        if content.len() >= header.len() as u64
+            && content.reader().read_exact(&mut header).is_ok()
+            && let Some(machine) = crate::elf::machine(&header)
+        {
+            *machines.entry(machine).or_default() += 1;
         }
     }
 }

@@ -4,6 +4,7 @@
 //! templates make files of it, and files become packages and the serve directory.
 
 pub mod artifacts;
+pub mod diff;
 pub mod effective;
 pub mod elf;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod identity;
 pub mod node;
 pub mod packages;
 pub mod problem;
+pub mod serve;
 pub mod table;
 pub mod types;
 pub mod yaml;

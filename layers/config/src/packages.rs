@@ -131,6 +131,11 @@ pub fn check(tree: &[Package], made: &[Made]) -> Result<(), Error> {
     InstallRoot::check_every_role(&all).map_err(Error::Install)
 }
 
+/// Whether a package is one of a configuration.
+pub(crate) fn is_of_configuration(id: &PackageId) -> bool {
+    matches!(id.name().as_str(), CONFIG | METADATA | CHECK_BINS)
+}
+
 fn make(id: PackageId, mut tree: Tree) -> Result<Made, Error> {
     let info = TreePath::parse(INFO.as_bytes()).map_err(|error| failed(INFO, error))?;
     let has_info = tree.file(&info).map_err(|error| failed(INFO, error))?.is_some();
