@@ -4,6 +4,7 @@
 //! fetches while a run writes, or after it was killed, gets a whole configuration, the old one or the new one.
 
 mod directory;
+mod index;
 mod prune;
 mod release;
 mod secrets;
@@ -15,6 +16,7 @@ use bake_base::Digest;
 
 use crate::Error;
 use directory::Directory;
+pub use index::{Page, Row};
 pub use release::{INSTALLER, LIST_ID_DIGITS, Release, Source, list_id};
 pub use secrets::{SECRETS_TAR, write_secrets};
 

@@ -32,6 +32,16 @@ impl ConfigTree {
         Ok(Self(files))
     }
 
+    /// The files in a directory that is laid out like one in `config/`, by their paths in it.
+    ///
+    /// # Errors
+    /// As [`ConfigTree::read`], and when there is no such directory.
+    pub fn read_one(directory: &Path) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let mut files = BTreeMap::new();
+        collect(directory, "", &mut files)?;
+        Ok(files)
+    }
+
     /// The files by their paths, which begin with `config/`.
     pub fn files(&self) -> &BTreeMap<String, Vec<u8>> {
         &self.0
@@ -54,7 +64,7 @@ fn collect(directory: &Path, shown: &str, files: &mut BTreeMap<String, Vec<u8>>)
             // `sha256sum` would have to escape it.
             return wrong("a name without line breaks and backslashes");
         }
-        let shown = format!("{shown}/{name}");
+        let shown = if shown.is_empty() { name } else { format!("{shown}/{name}") };
         match metadata.file_type() {
             kind if kind.is_dir() => collect(&path, &shown, files)?,
             kind if !kind.is_file() => return wrong("a regular file or a directory"),
