@@ -110,3 +110,6 @@ fn canonical(document: &Value) -> Result<Vec<u8>, Error> {
         reason: error.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests;

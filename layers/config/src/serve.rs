@@ -82,3 +82,6 @@ pub fn publish(
     }
     Ok(directory.changed())
 }
+
+#[cfg(test)]
+mod tests;
