@@ -1,0 +1,27 @@
+# Installs a host for its roles; runs again without harm. For one host, without a server:
+#   puppet apply puppet.pp
+class dcos (
+  Array[Enum[ROLES], 1] $roles,
+) {
+  $join = @(JOIN)
+    SCRIPT
+    | JOIN
+
+  # One configuration has one id. A host with another one is told so by the installer, and stays as it is.
+  exec { 'install DC/OS':
+    command => ['/bin/bash', '-c', $join, 'dcos-join'] + $roles,
+    path    => ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'],
+    creates => '/opt/mesosphere/packages/dcos-config--setup_CONFIG_ID',
+    timeout => 3600,
+  }
+
+  service { 'dcos-setup':
+    ensure  => running,
+    enable  => true,
+    require => Exec['install DC/OS'],
+  }
+}
+
+class { 'dcos':
+  roles => ['ROLE'],
+}
