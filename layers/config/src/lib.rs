@@ -4,6 +4,8 @@
 //! templates make files of it, and files become packages and the serve directory.
 
 pub mod artifacts;
+pub mod calculate;
+pub mod detect;
 pub mod diff;
 pub mod effective;
 pub mod elf;
@@ -18,6 +20,8 @@ pub mod node;
 pub mod packages;
 pub mod problem;
 pub mod render;
+pub mod resolve;
+pub mod rules;
 pub mod serve;
 pub mod single;
 pub mod table;
@@ -25,6 +29,7 @@ pub mod template;
 pub mod types;
 pub mod yaml;
 
+pub use calculate::Files;
 pub use effective::{Effective, Resolved, Source};
 pub use error::Error;
 pub use extension::Extension;
@@ -32,5 +37,6 @@ pub use file::{Body, ConfigFile, Target};
 pub use node::{Key, Kind, Node};
 pub use problem::{Place, Problem, Problems};
 pub use render::{FileTable, render};
+pub use resolve::{Note, resolve};
 pub use table::{Condition, Parameter, Table, Who};
 pub use types::{Document, Form, Type};

@@ -1,0 +1,238 @@
+//! The value of one parameter.
+
+use serde_json::Value;
+
+use super::{Holds, Note, Resolver, State, show};
+use crate::calculate::{self, Calculation, View};
+use crate::{Condition, Node, Parameter, Place, Problem, Resolved, Source};
+
+/// More parameters than any that depend on each other.
+const LONGEST_CHAIN: usize = 128;
+
+impl Resolver<'_> {
+    /// Resolves a parameter, and first those it depends on.
+    pub(super) fn settle(&mut self, name: &str) -> State {
+        match self.states.get(name) {
+            Some(State::Visited) => {
+                self.report_circle(name);
+                return State::Failed;
+            }
+            Some(state) => return *state,
+            None => {}
+        }
+        let table = self.table;
+        let Some(parameter) = table.parameters.get(name) else { return State::Failed };
+        if self.waiting.len() >= LONGEST_CHAIN {
+            let message = format!("needs more than {LONGEST_CHAIN} parameters one after another");
+            self.problems.push(Problem::new(&parameter.place, name, message));
+            return State::Failed;
+        }
+        self.states.insert(name.to_owned(), State::Visited);
+        self.waiting.push(name.to_owned());
+        let state = self.evaluate(parameter);
+        self.waiting.pop();
+        self.states.insert(name.to_owned(), state);
+        state
+    }
+
+    fn evaluate(&mut self, parameter: &Parameter) -> State {
+        // What was written is checked even if it does not hold: whatever is wrong is said.
+        let written = match self.written.get(parameter.name.as_str()) {
+            Some(&node) => match self.checked(parameter, node) {
+                Some(value) => Some((value, Source::Written(node.place.clone()))),
+                None => return State::Failed,
+            },
+            None => None,
+        };
+        match self.holds(parameter) {
+            Holds::Yes => {}
+            Holds::Unknown => return State::Failed,
+            Holds::No(condition) => {
+                if let Some((_, Source::Written(place))) = written {
+                    let message = format!("has no effect: it is for {}", describe(&condition));
+                    self.notes.push(Note { place, name: parameter.name.clone(), message });
+                }
+                return State::Absent;
+            }
+        }
+        if let Some((value, source)) = written {
+            return self.take(parameter, value, source, parameter.secret);
+        }
+        if let Some(value) = self.given.get(&parameter.name) {
+            let source = Source::Given(giver(&parameter.name));
+            return match parameter.kind.check(&parameter.name, &Node::from_json(value, &self.file)) {
+                Ok(value) => self.take(parameter, value, source, parameter.secret),
+                Err(problems) => self.fail(problems),
+            };
+        }
+        if let Some((value, place)) = &parameter.extended_default {
+            let source = Source::Extension(place.clone());
+            return self.take(parameter, value.clone(), source, parameter.secret);
+        }
+        match (&parameter.rule, &parameter.default) {
+            (Some(rule), _) => self.calculate(parameter, rule),
+            (None, Some(value)) => self.take(parameter, value.clone(), Source::Default, parameter.secret),
+            (None, None) if parameter.required => {
+                let problem = self.missed(parameter);
+                self.fail(vec![problem])
+            }
+            (None, None) => State::Absent,
+        }
+    }
+
+    /// What was written in its one form. What is wrong with a secret is said without it.
+    fn checked(&mut self, parameter: &Parameter, node: &Node) -> Option<Value> {
+        match parameter.kind.check(&parameter.name, node) {
+            Ok(value) => Some(value),
+            Err(problems) => {
+                let hide = |problem: Problem| {
+                    let message = format!("is not valid (it is secret and not shown): {}", parameter.help);
+                    Problem::new(&problem.place, &parameter.name, message)
+                };
+                if parameter.secret {
+                    self.problems.extend(problems.into_iter().map(hide));
+                } else {
+                    self.problems.extend(problems);
+                }
+                None
+            }
+        }
+    }
+
+    fn holds(&mut self, parameter: &Parameter) -> Holds {
+        let mut first = None;
+        for condition in &parameter.when {
+            match self.dependency(parameter, &condition.parameter) {
+                State::Ready => {
+                    let value = self.values.get(&condition.parameter).map(|resolved| &resolved.value);
+                    if !value.is_some_and(|value| condition.any_of.contains(value)) {
+                        first.get_or_insert_with(|| condition.clone());
+                    }
+                }
+                State::Absent => {
+                    first.get_or_insert_with(|| condition.clone());
+                }
+                State::Failed | State::Visited => return Holds::Unknown,
+            }
+        }
+        first.map_or(Holds::Yes, Holds::No)
+    }
+
+    /// Resolves what a parameter depends on.
+    fn dependency(&mut self, parameter: &Parameter, name: &str) -> State {
+        if !self.table.parameters.contains_key(name) {
+            let message = format!("depends on `{name}`, which is no parameter");
+            self.problems.push(Problem::new(&parameter.place, &parameter.name, message));
+            return State::Failed;
+        }
+        self.settle(name)
+    }
+
+    fn calculate(&mut self, parameter: &Parameter, rule: &str) -> State {
+        let calculation = match calculate::find(rule) {
+            Ok(calculation) => calculation,
+            Err(message) => {
+                return self.fail(vec![Problem::new(&parameter.place, &parameter.name, message)]);
+            }
+        };
+        let mut failed = false;
+        for name in &calculation.from {
+            failed |= matches!(self.dependency(parameter, name), State::Failed | State::Visited);
+        }
+        if failed {
+            return State::Failed;
+        }
+        let view = View::new(&self.values, self.files, parameter.default.as_ref());
+        let place = self.cause(&calculation);
+        let value =
+            calculation.run(&view).map_err(|message| vec![Problem::new(&place, &parameter.name, message)]);
+        let value = value.and_then(|value| {
+            parameter.kind.check(&parameter.name, &Node::from_json(&value, &place)).map_err(|problems| {
+                let again = |problem: Problem| Problem::new(&place, problem.name, problem.message);
+                problems.into_iter().map(again).collect()
+            })
+        });
+        match value {
+            Ok(value) if parameter.default.as_ref() == Some(&value) => {
+                self.take(parameter, value, Source::Default, parameter.secret)
+            }
+            Ok(value) => {
+                let secret = parameter.secret || (!calculation.public && self.reads_secret(&calculation));
+                self.take(parameter, value, Source::Calculated(calculation.from), secret)
+            }
+            Err(problems) => self.fail(problems),
+        }
+    }
+
+    fn reads_secret(&self, calculation: &Calculation) -> bool {
+        calculation.from.iter().any(|name| self.values.get(name).is_some_and(|resolved| resolved.secret))
+    }
+
+    /// Where a calculation that fails can be mended: where one of its parameters was written.
+    fn cause(&self, calculation: &Calculation) -> Place {
+        let places = calculation.from.iter().filter_map(|name| match &self.values.get(name)?.source {
+            Source::Written(place) | Source::Extension(place) => Some(place.clone()),
+            _ => None,
+        });
+        places.into_iter().next().unwrap_or_else(|| self.file.clone())
+    }
+
+    fn missed(&self, parameter: &Parameter) -> Problem {
+        let Parameter { name, help, when, .. } = parameter;
+        let help = help.trim_end_matches('.');
+        let because: Vec<_> = when
+            .iter()
+            .filter_map(|condition| {
+                let value = &self.values.get(&condition.parameter)?.value;
+                Some(format!("`{}` is `{}`", condition.parameter, show(value)))
+            })
+            .collect();
+        let message = match because.as_slice() {
+            [] => format!("must be set: {help}"),
+            because => format!("must be set because {}: {help}", because.join(" and ")),
+        };
+        Problem::new(&self.file, name, message)
+    }
+
+    /// Several that each need the other. Said once, of all of them.
+    fn report_circle(&mut self, name: &str) {
+        let from = self.waiting.iter().position(|waiting| waiting == name).unwrap_or_default();
+        let circle: Vec<_> = self.waiting[from..]
+            .iter()
+            .map(String::as_str)
+            .chain([name])
+            .map(|name| format!("`{name}`"))
+            .collect();
+        if let Some(parameter) = self.table.parameters.get(name) {
+            let message = format!("depends on itself: {}", circle.join(" needs "));
+            self.problems.push(Problem::new(&parameter.place, name, message));
+        }
+    }
+
+    fn take(&mut self, parameter: &Parameter, value: Value, source: Source, secret: bool) -> State {
+        self.values.insert(parameter.name.clone(), Resolved { value, source, secret });
+        State::Ready
+    }
+
+    fn fail(&mut self, problems: Vec<Problem>) -> State {
+        self.problems.extend(problems);
+        State::Failed
+    }
+}
+
+/// A condition in words.
+fn describe(condition: &Condition) -> String {
+    let values: Vec<_> = condition.any_of.iter().map(|value| format!("`{}`", show(value))).collect();
+    format!("`{}` {}", condition.parameter, values.join(" or "))
+}
+
+/// Where what is configured comes from.
+fn giver(name: &str) -> &'static str {
+    if name.starts_with("custom_check_bins") {
+        "check programs"
+    } else if name.starts_with("dcos_") || name.starts_with("bootstrap_") || name == "package_ids" {
+        "artifacts"
+    } else {
+        "what is configured"
+    }
+}

@@ -1,0 +1,85 @@
+//! What was written, by whom it may be written.
+
+use std::collections::BTreeMap;
+
+use crate::{Kind, Node, Parameter, Place, Problem, Table, Who, calculate};
+
+/// The values that may be written; `set` before `document`. And what is wrong with the others.
+pub(super) fn gather<'a>(
+    table: &'a Table,
+    document: &'a Node,
+    set: &'a [(String, Node)],
+) -> (BTreeMap<&'a str, &'a Node>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut written = BTreeMap::new();
+    let entries = match &document.kind {
+        Kind::Map(entries) => entries.as_slice(),
+        _ => {
+            let message = format!("holds {}; expected a mapping of parameters", document.describe());
+            problems.push(Problem::new(&document.place, "", message));
+            &[]
+        }
+    };
+    let of_file = entries.iter().map(|(key, node)| (key.name.as_str(), &key.place, node));
+    let of_set = set.iter().map(|(name, node)| (name.as_str(), &node.place, node));
+    for (name, place, node) in of_file.chain(of_set) {
+        match accept(table, name, place) {
+            Ok(()) => {
+                written.insert(name, node);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (written, problems)
+}
+
+/// Whether an operator may write this name.
+fn accept(table: &Table, name: &str, place: &Place) -> Result<(), Problem> {
+    if let Some(parameter) = table.parameters.get(name) {
+        return match parameter.who {
+            Who::Operator | Who::Internal => Ok(()),
+            Who::Calculated => Err(Problem::new(place, name, calculated(parameter))),
+        };
+    }
+    if let Some(why) = table.retired.get(name) {
+        return Err(Problem::new(place, name, format!("is not read any more: {why}")));
+    }
+    let message = match nearest(table, name) {
+        Some(near) => format!("is no parameter; did you mean `{near}`?"),
+        None => "is no parameter; `bake configure --schema` lists them all".to_owned(),
+    };
+    Err(Problem::new(place, name, message))
+}
+
+fn calculated(parameter: &Parameter) -> String {
+    let from = parameter.rule.as_deref().and_then(|rule| calculate::find(rule).ok()).map(|found| found.from);
+    match from {
+        Some(from) => format!("is calculated from {} and cannot be set; remove it", quoted(&from)),
+        None if parameter.default.is_some() => {
+            "always has the same value and cannot be set; remove it".to_owned()
+        }
+        None => "is given by what is configured and cannot be set; remove it".to_owned(),
+    }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// The parameter whose name is spelt most alike, if any is near.
+fn nearest<'a>(table: &'a Table, name: &str) -> Option<&'a str> {
+    let plain = name.trim().to_lowercase().replace(['-', '.', ' '], "_");
+    // Hostile names are not worth the time.
+    let limit = (plain.chars().count().min(64) / 4).clamp(1, 4);
+    if plain.len() > 256 {
+        return None;
+    }
+    table
+        .parameters
+        .values()
+        .filter(|parameter| parameter.who == Who::Operator)
+        .map(|parameter| (strsim::damerau_levenshtein(&plain, &parameter.name), parameter.name.as_str()))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, near)| near)
+}
