@@ -52,12 +52,31 @@ pub struct Extracted {
 pub fn extract(tree: &ValidTree, into: &Path, options: ExtractOptions) -> Result<Extracted, ArchiveError> {
     let label = into.display().to_string();
     let root = prepare(&label, into)?;
+    run(tree, &label, root, options, 0o1777)
+}
+
+/// As [`extract`], into an empty directory that is open already and is `label` in messages; set-id bits stay.
+///
+/// # Errors
+/// As [`extract`].
+pub fn extract_at(tree: &ValidTree, label: &str, into: OwnedFd) -> Result<Extracted, ArchiveError> {
+    run(tree, label, into, ExtractOptions::default(), 0o7777)
+}
+
+fn run(
+    tree: &ValidTree,
+    label: &str,
+    root: OwnedFd,
+    options: ExtractOptions,
+    mode_bits: u16,
+) -> Result<Extracted, ArchiveError> {
     let parent = rustix::io::fcntl_dupfd_cloexec(&root, 0);
-    let parent = parent.map_err(|error| ArchiveError::io(&label, "opening")(error.into()))?;
+    let parent = parent.map_err(|error| ArchiveError::io(label, "opening")(error.into()))?;
     let mut extraction = Extraction {
         tree,
-        label: &label,
+        label,
         options,
+        mode_bits,
         root: Root::of(root),
         parent: (TreePath::root(), parent),
         linked: BTreeMap::new(),
@@ -95,6 +114,8 @@ struct Extraction<'a> {
     tree: &'a ValidTree,
     label: &'a str,
     options: ExtractOptions,
+    /// Which bits of modes are kept.
+    mode_bits: u16,
     root: Root,
     /// The directory of the entry before: one handle at a time, since a tree may be deeper than there are handles.
     parent: (TreePath, OwnedFd),
@@ -249,9 +270,9 @@ impl Extraction<'_> {
         dated.map_err(self.failed(path, "dating"))
     }
 
-    /// The mode without set-id bits, and with `needed` if everything is to be readable.
+    /// The mode with the bits that are kept, and with `needed` if everything is to be readable.
     fn mode(&self, metadata: &Metadata, needed: u16) -> u16 {
-        metadata.mode & 0o1777 | if self.options.readable { needed } else { 0 }
+        metadata.mode & self.mode_bits | if self.options.readable { needed } else { 0 }
     }
 
     fn open(&self, directory: &TreePath) -> Result<OwnedFd, Errno> {

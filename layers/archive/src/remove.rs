@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use bake_base::names;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -26,10 +26,6 @@ const DEPTH_MAX: usize = 64;
 /// What has been removed by then is gone.
 pub fn remove_tree(path: &Path) -> Result<(), ArchiveError> {
     let label = path.display().to_string();
-    let io = |action| {
-        let failed = ArchiveError::io(&label, action);
-        move |error: Errno| failed(error.into())
-    };
     let Some(name) = path.file_name() else {
         let error = io::Error::new(io::ErrorKind::InvalidInput, "the path has no last component");
         return Err(ArchiveError::io(&label, "removing")(error));
@@ -38,9 +34,19 @@ pub fn remove_tree(path: &Path) -> Result<(), ArchiveError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = match rustix::fs::openat(CWD, parent, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
-        result => result.map_err(io("removing"))?,
+        result => result.map_err(failed(path, "removing"))?,
     };
-    let top = match handle::enter(&parent, name) {
+    remove_tree_at(&parent, name, path)
+}
+
+/// As [`remove_tree`], of `name` in a directory that is open already; messages call it `shown`.
+///
+/// # Errors
+/// As [`remove_tree`].
+pub fn remove_tree_at(parent: impl AsFd, name: &OsStr, shown: &Path) -> Result<(), ArchiveError> {
+    let (parent, path) = (parent.as_fd(), shown);
+    let io = |action| failed(path, action);
+    let top = match handle::enter(parent, name) {
         Err(Errno::NOENT) => return Ok(()),
         // What openat2(2) says of a symbolic link that is not to be followed.
         Err(Errno::LOOP) => Err(io("removing")(Errno::NOTDIR)),
@@ -54,7 +60,7 @@ pub fn remove_tree(path: &Path) -> Result<(), ArchiveError> {
             break;
         }
     }
-    rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR).map_err(io("removing"))
+    rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR).map_err(io("removing"))
 }
 
 struct Removal<'a> {

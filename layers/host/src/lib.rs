@@ -7,9 +7,12 @@
 //! whether a package is still what was built.
 
 pub mod apply;
+pub mod assemble;
 pub mod contents;
 mod info;
 mod install;
+pub mod installer;
+pub mod integration;
 mod name;
 pub mod product;
 mod unit;

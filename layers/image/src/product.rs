@@ -4,22 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bake_base::Epoch;
-use bake_host::{GroupName, InstallRoot, Package, PackageId, ROOT, Role};
+use bake_host::{GroupName, InstallRoot, Package, PackageId, ROOT, Role, integration};
 use bake_tree::{Content, Follow, Member, MemberKind, Metadata, Node, PathError, Tree, TreePath};
 
 use crate::accounts::{Accounts, NewUser};
 use crate::error::{Error, path};
 use crate::units;
 
-/// Where a host's roles are read from.
-const ROLES: &str = "etc/mesosphere/roles";
-/// Stands in for the on-host program until there is one: writes the units and starts the target.
-const SETUP: (&str, &str) = ("usr/libexec/dcos-setup", include_str!("product/dcos-setup.sh"));
-/// The unit that runs it at every boot.
-const SETUP_UNIT: (&str, &str) =
-    ("etc/systemd/system/dcos-setup.service", include_str!("product/dcos-setup.service"));
-/// The target that the product's units belong to.
-const TARGET_UNIT: (&str, &str) = ("etc/systemd/system/dcos.target", include_str!("product/dcos.target"));
 /// The members of a bootstrap tarball, moved under the install root.
 ///
 /// # Errors
@@ -63,9 +54,9 @@ pub fn integrate(
             name: name.as_str(),
             uid: None,
             group: group.as_ref().map(GroupName::as_str),
-            comment: "DCOS System User",
+            comment: integration::USER_COMMENT,
             home: ROOT,
-            shell: "/sbin/nologin",
+            shell: integration::USER_SHELL,
             password_hash: None,
         })?;
         owners.insert(name, uid);
@@ -83,12 +74,12 @@ pub fn integrate(
     accounts.write(tree)?;
     for role in &roles {
         let file = Node::File(Content::empty());
-        tree.put(&path(&format!("{ROLES}/{role}"))?, Metadata::root(0o644), file)?;
+        tree.put(&path(&format!("{}/{role}", integration::ROLES))?, Metadata::root(0o644), file)?;
     }
-    for ((at, text), mode) in [(SETUP, 0o755), (SETUP_UNIT, 0o644), (TARGET_UNIT, 0o644)] {
-        tree.put(&path(at)?, Metadata::root(mode), Node::File(Content::bytes(text.as_bytes())))?;
+    for (at, file) in integration::files(&root) {
+        tree.put(&at, Metadata::root(file.mode), Node::File(Content::bytes(file.content)))?;
     }
-    units::enable(tree, "dcos-setup.service", &mut Vec::new())?;
+    units::enable(tree, integration::SETUP_UNIT, &mut Vec::new())?;
     Ok(packages)
 }
 

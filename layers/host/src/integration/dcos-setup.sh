@@ -39,6 +39,13 @@ drop_other_units() {
     done
 }
 
+# Users and state directories, on a host where nothing has made them since the packages came.
+make_users() {
+    if [ -f /etc/sysusers.d/dcos.conf ]; then systemd-sysusers dcos.conf; fi
+    if [ -f /etc/tmpfiles.d/dcos.conf ]; then systemd-tmpfiles --create dcos.conf; fi
+}
+
+make_users
 mkdir -p "$wants"
 roles=$(roles)
 for package in "$root"/active/*; do

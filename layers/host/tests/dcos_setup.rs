@@ -8,7 +8,7 @@ use std::process::Command;
 
 /// Runs the script with `root` as its root directory, and gives what it asked of systemctl.
 fn run(root: &Path) -> String {
-    let script = include_str!("../src/product/dcos-setup.sh");
+    let script = include_str!("../src/integration/dcos-setup.sh");
     let mut text = script.to_owned();
     for absolute in ["/opt/", "/run/", "/etc/", "/proc/"] {
         text = text.replace(absolute, &format!("{}{absolute}", root.display()));

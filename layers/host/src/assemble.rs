@@ -1,0 +1,212 @@
+//! Packages in a tree become the install root of a host: by one function for `pkgpanda` and for `bake image`, so
+//! that a host that was installed and one that was baked hold the same entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bake_tree::{
+    Content, EditError, Follow, InodeId, Member, MemberKind, Metadata, Node, PathError, Tree, TreePath,
+    Xattrs,
+};
+
+use crate::product::{Blob, Product};
+use crate::{Entry, InstallRoot, Package, PackageId, Problem, ROOT, Role};
+
+/// Where packages lie in an install root.
+const PACKAGES: &str = "packages";
+/// The product that an install root was made from, byte by byte.
+pub const RECORD: &str = "product.json";
+/// How many flaws of one archive are named.
+const SHOWN: usize = 10;
+
+/// An install root that cannot be put together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssembleError {
+    /// Members that no package may have.
+    #[error("{}", .0.join("\n"))]
+    Members(Vec<String>),
+    /// The packages do not fit together, or are no packages.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Packages(BTreeSet<Problem>),
+    /// A path becomes too long below the install root.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Something is in the way.
+    #[error(transparent)]
+    Edit(#[from] EditError),
+}
+
+/// An archive of a product and the directory of the install root that it fills.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer<'a> {
+    /// The package in it; none for the bootstrap tarball.
+    pub package: Option<&'a PackageId>,
+    /// The file.
+    pub blob: &'a Blob,
+}
+
+/// What a product is put together from, in order: what changes often, the packages of the configuration, comes
+/// last.
+pub fn layers(product: &Product) -> Vec<Layer<'_>> {
+    let packages = product.packages.iter().map(|(id, blob)| Layer { package: Some(id), blob });
+    let of_configuration = format!("setup_{}", product.config_id);
+    let (last, first): (Vec<_>, Vec<_>) =
+        packages.partition(|layer| layer.package.is_some_and(|id| id.version().as_str() == of_configuration));
+    let bootstrap = Layer { package: None, blob: &product.bootstrap.blob };
+    std::iter::once(bootstrap).chain(first).chain(last).collect()
+}
+
+impl Layer<'_> {
+    /// The members of this archive as they lie in an install root at `root`, owned by root.
+    ///
+    /// # Errors
+    /// When a member lies below a link of the same archive, is a device, or has extended attributes; and when a
+    /// path becomes too long.
+    pub fn place(&self, mut members: Vec<Member>, root: &TreePath) -> Result<Vec<Member>, AssembleError> {
+        check(&members).map_err(AssembleError::Members)?;
+        let mut base = format!("/{root}/").into_bytes();
+        if let Some(id) = self.package {
+            base.extend_from_slice(format!("{PACKAGES}/{id}/").as_bytes());
+        }
+        let moved = |path: &TreePath| TreePath::from_root(&[&base, path.as_bytes()].concat());
+        for member in &mut members {
+            member.path = moved(&member.path)?;
+            if let MemberKind::HardLink(target) = &mut member.kind {
+                *target = moved(target)?;
+            }
+            (member.metadata.uid, member.metadata.gid) = (0, 0);
+        }
+        Ok(members)
+    }
+}
+
+fn check(members: &[Member]) -> Result<(), Vec<String>> {
+    let links = members.iter().filter(|member| matches!(member.kind, MemberKind::Symlink(_)));
+    let links: BTreeSet<&TreePath> = links.map(|member| &member.path).collect();
+    let mut flaws = Vec::new();
+    for member in members {
+        let path = &member.path;
+        let mut above = path.split().map(|(parent, _)| parent);
+        while let Some(directory) = above {
+            if links.contains(&directory) {
+                flaws.push(format!("`{path}` lies below `{directory}`, which is a symbolic link"));
+            }
+            above = directory.split().map(|(parent, _)| parent);
+        }
+        match member.kind {
+            MemberKind::Directory
+            | MemberKind::File(_)
+            | MemberKind::Symlink(_)
+            | MemberKind::HardLink(_) => {}
+            _ => flaws.push(format!("`{path}`: expected a directory, a file or a link")),
+        }
+        if member.metadata.xattrs != Xattrs::new() {
+            flaws.push(format!("`{path}` has extended attributes: expected none in packages"));
+        }
+    }
+    let more = flaws.len().saturating_sub(SHOWN);
+    flaws.truncate(SHOWN);
+    if more > 0 {
+        flaws.push(format!("and {more} more"));
+    }
+    if flaws.is_empty() { Ok(()) } else { Err(flaws) }
+}
+
+/// Makes the install root at `at` of a tree, which holds `packages/`, that of the `active` packages on a host with
+/// `roles`, and writes `record` into it. What a bootstrap tarball had linked goes, unless it is the same; whatever
+/// has no time of its own is as old as the newest that has.
+///
+/// # Errors
+/// When a package is missing or damaged, or the packages do not fit together.
+pub fn assemble(
+    tree: &mut Tree,
+    at: &TreePath,
+    active: &[PackageId],
+    roles: &BTreeSet<Role>,
+    record: &[u8],
+) -> Result<InstallRoot, AssembleError> {
+    let root = resolve(tree, at, active, roles)?;
+    let below = |path: &TreePath| path.components().fold(at.clone(), |directory, name| directory.join(name));
+    let mut wanted: BTreeMap<TreePath, Entry> =
+        root.entries(ROOT).into_iter().map(|(path, entry)| (below(&path), entry)).collect();
+    wanted.insert(at.join(RECORD.as_bytes()), Entry::File(record.to_owned()));
+    drop_others(tree, at, &wanted);
+    for (path, entry) in wanted {
+        if !is_there(tree, &path, &entry) {
+            tree.remove(&path);
+            let node = match entry {
+                Entry::Directory => {
+                    tree.make_directory(&path, Metadata::root(0o755))?;
+                    continue;
+                }
+                Entry::Symlink(target) => Node::Symlink(target),
+                Entry::File(bytes) => Node::File(Content::bytes(bytes)),
+            };
+            tree.put(&path, Metadata::root(0o644), node)?;
+        }
+    }
+    date(tree, at);
+    Ok(root)
+}
+
+/// The rules applied to the packages in the tree.
+fn resolve(
+    tree: &Tree,
+    at: &TreePath,
+    active: &[PackageId],
+    roles: &BTreeSet<Role>,
+) -> Result<InstallRoot, AssembleError> {
+    let (mut packages, mut problems) = (Vec::new(), BTreeSet::new());
+    for id in active {
+        let directory = at.join(PACKAGES.as_bytes()).join(id.as_str().as_bytes());
+        match Package::read(id.clone(), tree, &directory) {
+            Ok(package) => packages.push(package),
+            Err(found) => problems.extend(found),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(AssembleError::Packages(problems));
+    }
+    InstallRoot::resolve(&packages, roles).map_err(|found| AssembleError::Packages(found.0))
+}
+
+/// Takes away what is not wanted, deepest first.
+fn drop_others(tree: &mut Tree, at: &TreePath, wanted: &BTreeMap<TreePath, Entry>) {
+    let packages = at.join(PACKAGES.as_bytes());
+    let below = tree.lookup(at, Follow::Last).map(|id| tree.walk_from(id).skip(1).collect::<Vec<_>>());
+    for (path, _) in below.unwrap_or_default().into_iter().rev() {
+        let path = path.components().fold(at.clone(), |directory, name| directory.join(name));
+        if !path.starts_with(&packages) && !wanted.contains_key(&path) {
+            tree.remove(&path);
+        }
+    }
+}
+
+fn is_there(tree: &Tree, path: &TreePath, entry: &Entry) -> bool {
+    let Some(inode) = tree.lookup(path, Follow::Parents).map(|id| tree.inode(id)) else { return false };
+    let mode = if matches!(entry, Entry::Directory) { 0o755 } else { 0o644 };
+    match (&inode.node, entry) {
+        (Node::Directory(_), Entry::Directory) => inode.metadata.mode == mode,
+        (Node::Symlink(there), Entry::Symlink(target)) => there == target,
+        (Node::File(there), Entry::File(bytes)) => {
+            let same = there.len() == bytes.len() as u64
+                && there.read_all(there.len()).is_ok_and(|read| read == *bytes);
+            same && inode.metadata.mode == mode
+        }
+        _ => false,
+    }
+}
+
+/// Gives a time to what has none.
+fn date(tree: &mut Tree, at: &TreePath) {
+    let Some(top) = tree.lookup(at, Follow::Last) else { return };
+    let ids: Vec<InodeId> = tree.walk_from(top).map(|(_, id)| id).collect();
+    let times = ids.iter().map(|id| tree.inode(*id).metadata.mtime);
+    let Some(newest) = times.filter(|time| *time != Metadata::AT_EPOCH).max() else { return };
+    for id in ids {
+        let metadata = tree.metadata_mut(id);
+        if metadata.mtime == Metadata::AT_EPOCH {
+            metadata.mtime = newest;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! `pkgpanda`: what runs on hosts. It has no network: it takes what lies there, and trusts only digests.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use bake_base::{Digest, json};
+use bake_host::Role;
+use bake_host::installer::{self, Failure, Request};
+use clap::{Args, Parser, Subcommand};
+
+/// Unpacks and verifies what `bake configure` made, on the host that it is for
+#[derive(Debug, Parser)]
+#[command(
+    name = "pkgpanda",
+    version,
+    after_help = "Status: 0 done, or so already; 1 failed, and nothing is installed that was not; 2 wrong usage."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install a product into /opt/mesosphere of a host, or finish what was begun; start nothing
+    Install(InstallArgs),
+    /// Compare every file of a product with its digest
+    Verify(ProductArgs),
+    /// Unpack any archive into a directory that is not there yet
+    Unpack(UnpackArgs),
+}
+
+#[derive(Debug, Args)]
+struct ProductArgs {
+    /// The product: product.json of a serve directory
+    #[arg(long, value_name = "FILE")]
+    product: PathBuf,
+    /// The digest that this document must have
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<Digest>,
+    /// The directory that the files of the product lie in, by the paths that it names
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct InstallArgs {
+    #[command(flatten)]
+    product: ProductArgs,
+    /// The root of the host; one other than `/` may be installed without being root, and belongs to its user then
+    #[arg(long, value_name = "DIR", default_value = "/")]
+    root: PathBuf,
+    /// What the host is to be, such as master; may be repeated. Without one, a host keeps the roles that it has
+    #[arg(long, value_name = "ROLE")]
+    role: Vec<Role>,
+    /// The archive with the product's secrets
+    #[arg(long, value_name = "TAR")]
+    secrets: Option<PathBuf>,
+    /// Start nothing: as always, since starting is left to `systemctl start dcos-setup` and to the next boot
+    #[arg(long)]
+    no_start: bool,
+}
+
+#[derive(Debug, Args)]
+struct UnpackArgs {
+    /// A tar of any compression
+    archive: PathBuf,
+    /// The directory to make
+    directory: PathBuf,
+    /// The digest that the archive must have
+    #[arg(long, value_name = "HEX")]
+    sha256: Option<Digest>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            for line in failure.to_string().lines() {
+                // Nobody is left to tell when this fails.
+                let _ = writeln!(io::stderr(), "pkgpanda: {line}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<(), Failure> {
+    match cli.command {
+        Command::Install(args) => install(args),
+        Command::Verify(args) => {
+            let loaded = installer::load(&args.product, args.sha256)?;
+            installer::verify(&loaded.product, &args.from)?;
+            let config_id = &loaded.product.config_id;
+            match args.json {
+                true => print_json(&serde_json::json!({"config_id": config_id, "verified": true})),
+                false => print(&format!("verified: {config_id}")),
+            }
+        }
+        Command::Unpack(args) => installer::unpack(&args.archive, &args.directory, args.sha256),
+    }
+}
+
+fn install(args: InstallArgs) -> Result<(), Failure> {
+    let request = Request {
+        product: args.product.product,
+        sha256: args.product.sha256,
+        from: args.product.from,
+        root: args.root,
+        roles: args.role.into_iter().collect(),
+        secrets: args.secrets,
+    };
+    let json = args.product.json;
+    // Losing the listener is no reason to stop half way.
+    let installed = installer::install(&request, &mut |step| {
+        if !json {
+            let _ = print(step);
+        }
+    })?;
+    if json {
+        return print_json(&installed);
+    }
+    installed.notes.iter().try_for_each(|note| print(&format!("note: {note}")))?;
+    if installed.already {
+        print(&format!("installed already: {}", installed.config_id))?;
+    }
+    Ok(())
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text =
+        json::to_canonical(value).map_err(|error| Failure::new(format!("rendering JSON failed: {error}")))?;
+    print(String::from_utf8_lossy(&text).trim_end())
+}
+
+fn print(line: &str) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{line}")
+        .map_err(|error| Failure::new(format!("writing to stdout failed: {error}")))
+}

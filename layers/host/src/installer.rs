@@ -1,0 +1,162 @@
+//! A product onto a host, or into a root file system: verified, all or nothing, and by names that are resolved
+//! below the root alone, whatever links lie there.
+//!
+//! The install root is staged beside its place and gets there by one rename. Files of the host come before that,
+//! and the link that has everything started at boot comes after it, so that a run that was killed at any
+//! instruction leaves a host that starts either nothing or all of it; the next run finishes.
+
+mod blob;
+mod commit;
+mod failure;
+mod host;
+mod load;
+mod place;
+mod secrets;
+mod unpack;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use bake_archive::extract_at;
+use bake_base::Digest;
+use bake_tree::{Tree, TreePath, ValidTree};
+
+use crate::assemble::{assemble, layers};
+use crate::integration::{self, HostEntry};
+use crate::product::Product;
+use crate::{InstallRoot, Role};
+
+pub use failure::Failure;
+pub use load::{Loaded, load};
+pub use unpack::unpack;
+
+use commit::Commit;
+use host::Host;
+use place::Root;
+
+/// What is to be installed and where.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The product's document.
+    pub product: PathBuf,
+    /// Its digest, if that is known.
+    pub sha256: Option<Digest>,
+    /// The directory that the product's files lie in.
+    pub from: PathBuf,
+    /// The root of the host.
+    pub root: PathBuf,
+    /// What the host is to be; empty leaves it as it is.
+    pub roles: BTreeSet<Role>,
+    /// The archive with the product's secrets.
+    pub secrets: Option<PathBuf>,
+}
+
+/// What an installation did.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Installed {
+    /// The configuration that is installed.
+    pub config_id: String,
+    /// Whether nothing was to be done.
+    pub already: bool,
+    /// What was done, in order.
+    pub done: Vec<String>,
+    /// What the host still lacks.
+    pub notes: Vec<String>,
+}
+
+/// Verifies every file of a product.
+///
+/// # Errors
+/// What is wrong with the document, or with every file that is missing or not what it should be.
+pub fn verify(product: &Product, from: &std::path::Path) -> Result<(), Failure> {
+    let mut blobs: Vec<_> = layers(product).into_iter().map(|layer| layer.blob).collect();
+    blobs.push(&product.pkgpanda);
+    let problems = blobs.into_iter().filter_map(|blob| blob::verify(blob, from).err());
+    let problems: Vec<String> = problems.map(|failure| failure.to_string()).collect();
+    if problems.is_empty() { Ok(()) } else { Err(Failure::new(problems.join("\n"))) }
+}
+
+/// Installs a product, or what is missing of one. Tells `step` what is done, as it is done.
+///
+/// # Errors
+/// When anything is not what it should be. The install root is not there then, or as it was.
+pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installed, Failure> {
+    let loaded = load(&request.product, request.sha256)?;
+    let Loaded { product, bytes } = &loaded;
+    let files = integration::product_files(product).map_err(Failure::each)?;
+    let secret_paths = integration::secret_paths(product).map_err(Failure::each)?;
+    let secrets = request.secrets.as_ref().map(|tar| secrets::read(tar, &secret_paths)).transpose()?;
+    let root = Root::open(&request.root)?;
+    let mut commit = Commit::begin(&root, &product.config_id)?;
+    let mut host = Host::new(&root, step);
+    let roles = host.roles(&request.roles, commit.is_done())?;
+    let mut notes = Vec::new();
+    let secrets = match secrets {
+        Some(secrets) => secrets,
+        None => {
+            let missing = host.missing(secret_paths.keys())?;
+            if !missing.is_empty() && root.is_running() {
+                let list = missing.join(", ");
+                return Err(Failure::new(format!("secrets are missing: {list}: bring them with --secrets")));
+            }
+            notes.extend(missing.into_iter().map(|path| format!("secret {path} is missing")));
+            BTreeMap::new()
+        }
+    };
+    let installed = if commit.is_staged() {
+        commit.resolved(product)?
+    } else {
+        let (tree, installed) = stage(product, bytes, &request.from, &root, &roles)?;
+        host.say(&format!("verified {} files", product.packages.len() + 1));
+        commit.stage(|label, directory| {
+            extract_at(&tree, label, directory).map(drop).map_err(|error| Failure::of(&error))
+        })?;
+        host.say("unpacked /opt/mesosphere");
+        installed
+    };
+    let finish = (|| {
+        host.files(files.into_iter().chain(integration::files(&installed)))?;
+        host.files(secrets.into_iter().map(|(path, content)| (path, HostEntry { mode: 0o600, content })))?;
+        let empty = HostEntry { mode: 0o644, content: Vec::new() };
+        let path = |role: &Role| place::path(&format!("{}/{role}", integration::ROLES));
+        host.files(roles.iter().map(|role| (path(role), empty.clone())))?;
+        if !commit.is_done() {
+            commit.finish()?;
+            host.say(&format!("installed {}", product.config_id));
+        }
+        host.link(integration::ENABLED)
+    })();
+    if let Err(failure) = finish {
+        commit.abandon();
+        return Err(failure);
+    }
+    let done = host.done();
+    Ok(Installed { config_id: product.config_id.clone(), already: done.is_empty(), done, notes })
+}
+
+/// The install root as a tree, made from verified archives.
+fn stage(
+    product: &Product,
+    record: &[u8],
+    from: &std::path::Path,
+    root: &Root,
+    roles: &BTreeSet<Role>,
+) -> Result<(ValidTree, InstallRoot), Failure> {
+    let (mut tree, top) = (Tree::new(), TreePath::root());
+    let scratch = root.scratch()?;
+    for layer in layers(product) {
+        let within = |reason: String| Failure::new(format!("`{}`: {reason}", layer.blob.path));
+        let opened = blob::open(layer.blob, from, scratch.path())?;
+        for (members, policy) in opened.layers {
+            let members = layer.place(members, &top).map_err(|error| within(error.to_string()))?;
+            tree.apply(members, policy).map_err(|found| within(found[0].to_string()))?;
+        }
+        tree.seal();
+        // Of what is compressed it is known; of plain archives it is the digest of what was read in place.
+        blob::check_digest(layer.blob, opened.inputs)?;
+    }
+    let installed =
+        assemble(&mut tree, &top, &product.active, roles, record).map_err(|error| Failure::of(&error))?;
+    let tree = ValidTree::new(tree).map_err(Failure::each)?;
+    Ok((tree, installed))
+}

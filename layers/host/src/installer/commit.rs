@@ -1,0 +1,282 @@
+//! How the install root gets to its place.
+//!
+//! Beside its place it is staged, and one rename puts it there. Where the place is a file system of its own or a
+//! link to elsewhere, no rename can: there it is staged inside; once all of it is on disk, the stage gets another
+//! name, and its entries move up one by one, `active` last, without which nothing on the host starts. A run that
+//! finds that other name goes on moving.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use bake_archive::remove_tree_at;
+use bake_base::names;
+use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use super::Failure;
+use super::load::parse;
+use super::place::{self, Root};
+use crate::assemble::RECORD;
+use crate::product::Product;
+use crate::{InstallRoot, Listing, Package, PkgInfo};
+
+/// The directory that holds the install root, and its name there.
+const PARENT: &str = "opt";
+const NAME: &[u8] = b"mesosphere";
+/// What is staged, beside its place or inside.
+const STAGE: &[u8] = b".mesosphere.unfinished";
+/// What is staged inside, whole, and moves up.
+const MOVING: &[u8] = b".mesosphere.moving";
+/// The entry without which nothing starts.
+const ACTIVE: &[u8] = b"active";
+/// What the top of a file system may hold.
+const LOST: &[u8] = b"lost+found";
+/// Names that default rules of access have as extended attributes: what is made below inherits them.
+const INHERITED: [&str; 2] = ["system.posix_acl_default", "system.posix_acl_access"];
+
+/// An installation that has begun; its lock goes with it.
+pub(super) struct Commit<'a> {
+    root: &'a Root,
+    /// Holds the lock.
+    parent: OwnedFd,
+    /// The install root's place, if entries have to move into it.
+    inside: Option<OwnedFd>,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Nothing,
+    Staged,
+    Done,
+}
+
+impl<'a> Commit<'a> {
+    /// Locks the place and finds out what is there.
+    pub(super) fn begin(root: &'a Root, config_id: &str) -> Result<Self, Failure> {
+        let parent = root.make(&place::path(PARENT))?;
+        let shown = root.shown(&place::path(PARENT));
+        match rustix::fs::flock(&parent, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => {
+                let message =
+                    format!("another installation is at work in `{shown}`: wait until it has ended");
+                return Err(Failure::new(message));
+            }
+            result => result.map_err(Failure::io("locking", &shown))?,
+        }
+        let mut commit = Self { root, parent, inside: None, state: State::Nothing };
+        commit.look(config_id)?;
+        Ok(commit)
+    }
+
+    /// Whether the install root is in its place.
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Whether all of it is on disk.
+    pub(super) fn is_staged(&self) -> bool {
+        self.state != State::Nothing
+    }
+
+    fn look(&mut self, config_id: &str) -> Result<(), Failure> {
+        let io = |action| Failure::io(action, self.shown());
+        let Some(stat) = place::stat(&self.parent, NAME).map_err(io("reading"))? else { return Ok(()) };
+        let is_link = place::kind(&stat) == FileType::Symlink;
+        let here = if is_link {
+            self.root.make(&place::path(&format!("{PARENT}/mesosphere")))?
+        } else {
+            place::enter(&self.parent, NAME).map_err(io("opening"))?
+        };
+        let mut found = names(&here).map_err(io("reading"))?;
+        found.retain(|name| name != LOST);
+        if found.is_empty() && !is_link {
+            // An empty directory is as good as none; where a file system is mounted, it cannot be removed.
+            match rustix::fs::unlinkat(&self.parent, OsStr::from_bytes(NAME), AtFlags::REMOVEDIR) {
+                Ok(()) => return Ok(()),
+                Err(Errno::BUSY | Errno::NOTEMPTY) => {}
+                Err(error) => return Err(io("replacing")(error)),
+            }
+        }
+        let has = |name: &[u8]| found.iter().any(|found| found == name);
+        let moving =
+            if has(MOVING) { Some(place::enter(&here, MOVING).map_err(io("opening"))?) } else { None };
+        if has(ACTIVE) || moving.is_some() {
+            let record = self.record(&here, moving.as_ref())?;
+            if record.config_id != config_id {
+                return Err(Failure::new(format!(
+                    "`{}` has the configuration {}: expected {config_id}, or nothing there",
+                    self.shown(),
+                    record.config_id
+                )));
+            }
+            self.state = if has(ACTIVE) { State::Done } else { State::Staged };
+        } else if found.iter().any(|name| name != STAGE) {
+            let name = found[0].escape_ascii();
+            let message = format!("`{}` holds `{name}` and no installation: move it away", self.shown());
+            return Err(Failure::new(message));
+        }
+        self.inside = Some(here);
+        Ok(())
+    }
+
+    /// What the installation that is there was made from.
+    fn record(&self, here: &OwnedFd, moving: Option<&OwnedFd>) -> Result<Product, Failure> {
+        let places = [Some(here), moving];
+        let found = places.into_iter().flatten().find_map(|place| read(place, RECORD.as_bytes()).ok());
+        let foreign = |why: String| {
+            let shown = self.shown();
+            Failure::new(format!(
+                "`{shown}` holds an installation that was not made by this program ({why}): move it away"
+            ))
+        };
+        let bytes = found.ok_or_else(|| foreign(format!("no {RECORD}")))?;
+        parse(&bytes).map_err(|reason| foreign(format!("its {RECORD} {reason}")))
+    }
+
+    /// Unpacks into the stage with `unpack` and has everything on disk.
+    pub(super) fn stage(
+        &mut self,
+        unpack: impl FnOnce(&str, OwnedFd) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        self.clear()?;
+        let place = self.inside.as_ref().unwrap_or(&self.parent);
+        let shown = self.staged();
+        let made = (|| {
+            rustix::fs::mkdirat(place, OsStr::from_bytes(STAGE), Mode::from_raw_mode(0o700))?;
+            let stage = place::enter(place, STAGE)?;
+            for name in INHERITED {
+                match rustix::fs::fremovexattr(&stage, name) {
+                    Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if place::is_superuser() {
+                rustix::fs::fchown(&stage, Some(Uid::ROOT), Some(Gid::ROOT))?;
+            }
+            // Without the set-group-id bit that a parent hands down.
+            rustix::fs::fchmod(&stage, Mode::from_raw_mode(0o700))?;
+            Ok(stage)
+        })();
+        let stage = made.map_err(Failure::io("making", &shown))?;
+        let synced = unpack(
+            &shown,
+            rustix::io::fcntl_dupfd_cloexec(&stage, 0).map_err(Failure::io("opening", &shown))?,
+        )
+        .and_then(|()| rustix::fs::syncfs(&stage).map_err(Failure::io("syncing", &shown)));
+        if let Err(failure) = synced {
+            // The first failure is the one to tell.
+            let _ = self.clear();
+            return Err(failure);
+        }
+        Ok(())
+    }
+
+    /// Takes the stage away after a failure, if its entries are not moving yet.
+    pub(super) fn abandon(&self) {
+        if self.state == State::Nothing {
+            let _ = self.clear();
+        }
+    }
+
+    fn clear(&self) -> Result<(), Failure> {
+        let place = self.inside.as_ref().unwrap_or(&self.parent);
+        let removed = remove_tree_at(place, OsStr::from_bytes(STAGE), Path::new(&self.staged()));
+        removed.map_err(|error| Failure::of(&error))
+    }
+
+    /// Puts what is staged into its place.
+    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+        let finished = match &self.inside {
+            None => (|| {
+                let name = OsStr::from_bytes(NAME);
+                rustix::fs::renameat(&self.parent, OsStr::from_bytes(STAGE), &self.parent, name)?;
+                rustix::fs::fsync(&self.parent)
+            })(),
+            Some(place) => move_up(place, self.state == State::Staged),
+        };
+        finished.map_err(Failure::io("putting everything into", self.shown()))?;
+        self.state = State::Done;
+        Ok(())
+    }
+
+    /// The users and state directories of an installation that is there or about to be.
+    pub(super) fn resolved(&self, product: &Product) -> Result<InstallRoot, Failure> {
+        let mut packages = Vec::new();
+        for id in &product.active {
+            let at = |prefix: &str| {
+                let text = format!("{PARENT}/mesosphere/{prefix}packages/{id}");
+                self.root.find(&place::path(&text))
+            };
+            let moving = format!("{}/", String::from_utf8_lossy(MOVING));
+            let found = match at("")? {
+                None => at(&moving)?,
+                found => found,
+            };
+            let damaged =
+                |why: String| Failure::new(format!("package {id} in `{}` is damaged ({why})", self.shown()));
+            let directory = found.ok_or_else(|| damaged("it is not there".to_owned()))?;
+            let bytes = read(&directory, b"pkginfo.json")
+                .map_err(|error| damaged(format!("pkginfo.json: {error}")))?;
+            let info =
+                PkgInfo::parse(&bytes).map_err(|found| damaged(format!("pkginfo.json: {}", found[0])))?;
+            // Settings of services matter inside of the install root, which is whole.
+            let info = PkgInfo { sysctl: crate::Sysctl::new(), ..info };
+            packages.push(Package { id: id.clone(), info, buildinfo: None, listing: Listing::default() });
+        }
+        InstallRoot::resolve(&packages, &std::collections::BTreeSet::new())
+            .map_err(|error| Failure::of(&error))
+    }
+
+    fn shown(&self) -> String {
+        self.root.shown(&place::path(&format!("{PARENT}/mesosphere")))
+    }
+
+    fn staged(&self) -> String {
+        let parent = self.root.shown(&place::path(PARENT));
+        let within = if self.inside.is_some() { "mesosphere/" } else { "" };
+        format!("{parent}/{within}{}", String::from_utf8_lossy(STAGE))
+    }
+}
+
+/// Moves what is staged inside of `place` up.
+fn move_up(place: &OwnedFd, has_begun: bool) -> Result<(), Errno> {
+    if !has_begun {
+        rustix::fs::renameat(place, OsStr::from_bytes(STAGE), place, OsStr::from_bytes(MOVING))?;
+        rustix::fs::fsync(place)?;
+    }
+    let moving = place::enter(place, MOVING)?;
+    let stat = rustix::fs::fstat(&moving)?;
+    let mut names = names(&moving)?;
+    // The record first, so that it is found in either place; what has everything started last.
+    names.sort_by_key(|name| match &**name {
+        name if name == RECORD.as_bytes() => (0, name.to_vec()),
+        ACTIVE => (2, Vec::new()),
+        name => (1, name.to_vec()),
+    });
+    for name in &names {
+        if name == ACTIVE {
+            rustix::fs::fsync(place)?;
+        }
+        let name = OsStr::from_bytes(name);
+        rustix::fs::renameat(&moving, name, place, name)?;
+    }
+    rustix::fs::unlinkat(place, OsStr::from_bytes(MOVING), AtFlags::REMOVEDIR)?;
+    rustix::fs::fchmod(place, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
+    rustix::fs::futimens(place, &Timestamps { last_access: time, last_modification: time })?;
+    rustix::fs::fsync(place)
+}
+
+/// The bytes of a regular file.
+fn read(directory: &OwnedFd, name: &[u8]) -> std::io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())?;
+    let mut bytes = Vec::new();
+    File::from(file).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -1,0 +1,167 @@
+//! The root of a host: every path is resolved below it, as the kernel would if it were the root of this process.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use bake_tree::TreePath;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::Failure;
+
+/// How many symbolic links one path may lead through, as for the kernel.
+const MAX_LINKS: u32 = 40;
+
+/// An open root.
+#[derive(Debug)]
+pub(super) struct Root {
+    handle: OwnedFd,
+    label: PathBuf,
+    /// Whether this process runs in it.
+    running: bool,
+}
+
+/// A directory by its handle, as a path for those who need one.
+pub(super) struct Scratch {
+    path: PathBuf,
+    _handle: OwnedFd,
+}
+
+impl Scratch {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Root {
+    /// Opens a root, and makes sure that this process may own what it makes there.
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path: &Path| {
+            let handle = rustix::fs::openat(CWD, path, flags, Mode::empty());
+            let handle = handle.map_err(Failure::io("opening", path.display()))?;
+            let stat = rustix::fs::fstat(&handle).map_err(Failure::io("reading", path.display()))?;
+            Ok((handle, (stat.st_dev, stat.st_ino)))
+        };
+        let (handle, id) = open(path)?;
+        let running = open(Path::new("/"))?.1 == id;
+        if running && !is_superuser() {
+            let message = "installing into `/` needs root: run it with sudo, or give another --root";
+            return Err(Failure::new(message));
+        }
+        // Everything gets the mode that it is made with.
+        rustix::process::umask(Mode::from_raw_mode(0o022));
+        Ok(Self { handle, label: path.to_owned(), running })
+    }
+
+    /// Whether this is the root of the machine that is running.
+    pub(super) fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// A path in this root, for messages.
+    pub(super) fn shown(&self, path: &TreePath) -> String {
+        self.label.join(OsStr::from_bytes(path.as_bytes())).display().to_string()
+    }
+
+    /// The directory that `path` leads to, which is made if need be.
+    pub(super) fn make(&self, path: &TreePath) -> Result<OwnedFd, Failure> {
+        self.walk(path, true).map_err(Failure::io("making", self.shown(path)))
+    }
+
+    /// The directory that `path` leads to; none if there is nothing.
+    pub(super) fn find(&self, path: &TreePath) -> Result<Option<OwnedFd>, Failure> {
+        match self.walk(path, false) {
+            Err(Errno::NOENT) => Ok(None),
+            result => result.map(Some).map_err(Failure::io("opening", self.shown(path))),
+        }
+    }
+
+    /// Where archives are decoded to, in files without a name: on the file system that they are unpacked to.
+    pub(super) fn scratch(&self) -> Result<Scratch, Failure> {
+        let handle = self.make(&path("opt"))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+        Ok(Scratch { path, _handle: handle })
+    }
+
+    fn walk(&self, path: &TreePath, make: bool) -> Result<OwnedFd, Errno> {
+        let through = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut way: Vec<OwnedFd> = Vec::new();
+        let mut ahead: Vec<Vec<u8>> = path.components().map(<[u8]>::to_vec).collect();
+        ahead.reverse();
+        let mut links = 0;
+        while let Some(name) = ahead.pop() {
+            if name == b".." {
+                way.pop();
+                continue;
+            }
+            let from = way.last().map_or(self.handle.as_fd(), OwnedFd::as_fd);
+            let name = OsStr::from_bytes(&name);
+            let found = match rustix::fs::openat(from, name, through, Mode::empty()) {
+                Err(Errno::NOENT) if make => {
+                    match rustix::fs::mkdirat(from, name, Mode::from_raw_mode(0o755)) {
+                        Err(Errno::EXIST) => {}
+                        result => result?,
+                    }
+                    rustix::fs::fsync(reopen(from)?)?;
+                    rustix::fs::openat(from, name, through, Mode::empty())?
+                }
+                result => result?,
+            };
+            match kind(&rustix::fs::fstat(&found)?) {
+                FileType::Directory => way.push(found),
+                FileType::Symlink => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Errno::LOOP);
+                    }
+                    let target = rustix::fs::readlinkat(&found, "", Vec::new())?.into_bytes();
+                    if target.starts_with(b"/") {
+                        way.clear();
+                    }
+                    let steps =
+                        target.split(|byte| *byte == b'/').filter(|step| !matches!(*step, b"" | b"."));
+                    ahead.extend(steps.map(<[u8]>::to_vec).collect::<Vec<_>>().into_iter().rev());
+                }
+                _ => return Err(Errno::NOTDIR),
+            }
+        }
+        reopen(way.last().map_or(self.handle.as_fd(), OwnedFd::as_fd))
+    }
+}
+
+/// A directory that can be read and synced, from a handle that only points at one.
+fn reopen(directory: impl AsFd) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The entry called `name` itself, be it a link; none if there is nothing.
+pub(super) fn stat(directory: impl AsFd, name: &[u8]) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// What an entry is.
+pub(super) fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Opens a directory by its name, which is no link.
+pub(super) fn enter(directory: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())
+}
+
+/// Whether files can be made root's.
+pub(super) fn is_superuser() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A path that this program itself names.
+pub(super) fn path(text: &str) -> TreePath {
+    TreePath::parse(text.as_bytes()).expect("a relative path without `..`")
+}
