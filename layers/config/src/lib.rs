@@ -5,6 +5,7 @@
 
 pub mod artifacts;
 pub mod calculate;
+pub mod configure;
 pub mod detect;
 pub mod diff;
 pub mod effective;
@@ -18,10 +19,12 @@ pub mod identity;
 pub mod installer;
 pub mod node;
 pub mod packages;
+pub mod plan;
 pub mod problem;
 pub mod render;
 pub mod resolve;
 pub mod rules;
+pub mod schema;
 pub mod serve;
 pub mod single;
 pub mod table;

@@ -49,7 +49,6 @@ pub(super) const NAMED: &[Named] = &[
     named("dcos_l4lb_max_named_ip6_erltuple", &["dcos_l4lb_max_named_ip6"], |view| {
         erlang_ipv6(view.text("dcos_l4lb_max_named_ip6"))
     }),
-    named("dcos_overlay_network_json", &["dcos_overlay_network", "enable_ipv6"], overlay),
 ];
 
 fn num_masters(view: &View) -> Result<Value, String> {
@@ -79,23 +78,6 @@ fn erlang_ipv6(text: &str) -> Result<Value, String> {
     let address: Ipv6Addr = text.parse().map_err(|_| format!("`{text}` is no IPv6 address"))?;
     let parts: Vec<_> = address.segments().iter().map(|segment| format!("16#{segment:x}")).collect();
     Ok(json!(format!("{{{}}}", parts.join(","))))
-}
-
-/// Without IPv6 the overlays lose what they have of it, and those that have nothing else are left out.
-#[expect(clippy::unnecessary_wraps, reason = "calculations share a type")]
-fn overlay(view: &View) -> Result<Value, String> {
-    let mut network = view.object("dcos_overlay_network");
-    if !view.flag("enable_ipv6") {
-        network.remove("vtep_subnet6");
-        if let Some(Value::Array(overlays)) = network.get_mut("overlays") {
-            overlays.retain(|overlay| overlay.get("subnet").is_some());
-            for overlay in overlays.iter_mut().filter_map(Value::as_object_mut) {
-                overlay.remove("subnet6");
-                overlay.remove("prefix6");
-            }
-        }
-    }
-    Ok(json!(Value::Object(network).to_string()))
 }
 
 #[cfg(test)]
@@ -155,23 +137,5 @@ mod tests {
         assert_eq!(four("dcos_l4lb_max_named_ip6", "fd01:c::ffff:ffff:ffff:ffff"), json!(ones));
         let message = fails("dcos_l4lb_min_named_ip_erltuple", json!({"dcos_l4lb_min_named_ip": "x"}));
         assert_eq!(message, "`x` is no IPv4 address");
-    }
-
-    #[test]
-    fn overlays_without_ipv6_have_none_of_it() {
-        let network = json!({
-            "vtep_subnet": "44.128.0.0/20",
-            "vtep_subnet6": "fd01:a::/64",
-            "overlays": [
-                {"name": "dcos", "subnet": "9.0.0.0/8", "prefix": 24, "subnet6": "fd01:d::/64", "prefix6": 80},
-                {"name": "dcos6", "subnet6": "fd01:b::/64", "prefix6": 80},
-            ],
-        });
-        let name = "dcos_overlay_network_json";
-        let with = calculate(name, json!({"dcos_overlay_network": network, "enable_ipv6": true}));
-        assert_eq!(with, json!(network.to_string()));
-        let without = calculate(name, json!({"dcos_overlay_network": network, "enable_ipv6": false}));
-        let text = r#"{"overlays":[{"name":"dcos","prefix":24,"subnet":"9.0.0.0/8"}],"vtep_subnet":"44.128.0.0/20"}"#;
-        assert_eq!(without, json!(text));
     }
 }

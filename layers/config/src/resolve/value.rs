@@ -48,6 +48,11 @@ impl Resolver<'_> {
             Holds::Yes => {}
             Holds::Unknown => return State::Failed,
             Holds::No(condition) => {
+                if parameter.required
+                    && let Some(rule) = &parameter.rule
+                {
+                    return self.calculate_instead(parameter, rule, &condition);
+                }
                 if let Some((_, Source::Written(place))) = written {
                     let message = format!("has no effect: it is for {}", describe(&condition));
                     self.notes.push(Note { place, name: parameter.name.clone(), message });
@@ -60,7 +65,7 @@ impl Resolver<'_> {
         }
         if let Some(value) = self.given.get(&parameter.name) {
             let source = Source::Given(giver(&parameter.name));
-            return match parameter.kind.check(&parameter.name, &Node::from_json(value, &self.file)) {
+            return match parameter.check(&Node::from_json(value, &self.file)) {
                 Ok(value) => self.take(parameter, value, source, parameter.secret),
                 Err(problems) => self.fail(problems),
             };
@@ -69,34 +74,29 @@ impl Resolver<'_> {
             let source = Source::Extension(place.clone());
             return self.take(parameter, value.clone(), source, parameter.secret);
         }
+        if parameter.required {
+            let problem = self.missed(parameter);
+            return self.fail(vec![problem]);
+        }
         match (&parameter.rule, &parameter.default) {
             (Some(rule), _) => self.calculate(parameter, rule),
             (None, Some(value)) => self.take(parameter, value.clone(), Source::Default, parameter.secret),
-            (None, None) if parameter.required => {
-                let problem = self.missed(parameter);
-                self.fail(vec![problem])
-            }
             (None, None) => State::Absent,
         }
     }
 
-    /// What was written in its one form. What is wrong with a secret is said without it.
-    fn checked(&mut self, parameter: &Parameter, node: &Node) -> Option<Value> {
-        match parameter.kind.check(&parameter.name, node) {
-            Ok(value) => Some(value),
-            Err(problems) => {
-                let hide = |problem: Problem| {
-                    let message = format!("is not valid (it is secret and not shown): {}", parameter.help);
-                    Problem::new(&problem.place, &parameter.name, message)
-                };
-                if parameter.secret {
-                    self.problems.extend(problems.into_iter().map(hide));
-                } else {
-                    self.problems.extend(problems);
-                }
-                None
-            }
+    /// A required parameter where its conditions do not hold: others say it.
+    fn calculate_instead(&mut self, parameter: &Parameter, rule: &str, condition: &Condition) -> State {
+        if let Some(node) = self.written.get(parameter.name.as_str()) {
+            let message = format!("is calculated; remove it, or have {}", describe(condition));
+            self.problems.push(Problem::new(&node.place, &parameter.name, message));
         }
+        self.calculate(parameter, rule)
+    }
+
+    /// What was written in its one form.
+    fn checked(&mut self, parameter: &Parameter, node: &Node) -> Option<Value> {
+        parameter.check(node).map_err(|problems| self.problems.extend(problems)).ok()
     }
 
     fn holds(&mut self, parameter: &Parameter) -> Holds {
@@ -146,20 +146,20 @@ impl Resolver<'_> {
         let place = self.cause(&calculation);
         let value =
             calculation.run(&view).map_err(|message| vec![Problem::new(&place, &parameter.name, message)]);
+        let secret = parameter.secret || (!calculation.public && self.reads_secret(&calculation));
         let value = value.and_then(|value| {
-            parameter.kind.check(&parameter.name, &Node::from_json(&value, &place)).map_err(|problems| {
-                let again = |problem: Problem| Problem::new(&place, problem.name, problem.message);
-                problems.into_iter().map(again).collect()
+            parameter.check(&Node::from_json(&value, &place)).map_err(|problems| {
+                let hidden =
+                    |message| if secret { "does not fit (secret, so not shown)".to_owned() } else { message };
+                let told = |problem: Problem| Problem::new(&place, problem.name, hidden(problem.message));
+                problems.into_iter().map(told).collect()
             })
         });
         match value {
             Ok(value) if parameter.default.as_ref() == Some(&value) => {
                 self.take(parameter, value, Source::Default, parameter.secret)
             }
-            Ok(value) => {
-                let secret = parameter.secret || (!calculation.public && self.reads_secret(&calculation));
-                self.take(parameter, value, Source::Calculated(calculation.from), secret)
-            }
+            Ok(value) => self.take(parameter, value, Source::Calculated(calculation.from), secret),
             Err(problems) => self.fail(problems),
         }
     }

@@ -41,14 +41,7 @@ fn accept(table: &Table, name: &str, place: &Place) -> Result<(), Problem> {
             Who::Calculated => Err(Problem::new(place, name, calculated(parameter))),
         };
     }
-    if let Some(why) = table.retired.get(name) {
-        return Err(Problem::new(place, name, format!("is not read any more: {why}")));
-    }
-    let message = match nearest(table, name) {
-        Some(near) => format!("is no parameter; did you mean `{near}`?"),
-        None => "is no parameter; `bake configure --schema` lists them all".to_owned(),
-    };
-    Err(Problem::new(place, name, message))
+    Err(Problem::new(place, name, table.unknown(name)))
 }
 
 fn calculated(parameter: &Parameter) -> String {
@@ -64,22 +57,4 @@ fn calculated(parameter: &Parameter) -> String {
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// The parameter whose name is spelt most alike, if any is near.
-fn nearest<'a>(table: &'a Table, name: &str) -> Option<&'a str> {
-    let plain = name.trim().to_lowercase().replace(['-', '.', ' '], "_");
-    // Hostile names are not worth the time.
-    let limit = (plain.chars().count().min(64) / 4).clamp(1, 4);
-    if plain.len() > 256 {
-        return None;
-    }
-    table
-        .parameters
-        .values()
-        .filter(|parameter| parameter.who == Who::Operator)
-        .map(|parameter| (strsim::damerau_levenshtein(&plain, &parameter.name), parameter.name.as_str()))
-        .filter(|(distance, _)| *distance <= limit)
-        .min()
-        .map(|(_, near)| near)
 }
