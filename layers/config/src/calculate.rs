@@ -90,7 +90,11 @@ pub fn find(rule: &str) -> Result<Calculation, String> {
     }
     let named = all().find(|named| named.name == rule).ok_or_else(|| {
         let names: Vec<_> = all().map(|named| named.name).collect();
-        format!("`{rule}` is no calculation; there are {}, and about a parameter {}", names.join(", "), verbs())
+        format!(
+            "`{rule}` is no calculation; there are {}, and about a parameter {}",
+            names.join(", "),
+            verbs()
+        )
     })?;
     Ok(Calculation {
         from: named.from.iter().map(|&name| name.to_owned()).collect(),
