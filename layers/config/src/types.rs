@@ -252,7 +252,7 @@ impl Type {
             }
             Self::OrEmpty(kind) => match &node.kind {
                 Kind::Text(text) if text.is_empty() => Ok(Value::from("")),
-                _ => kind.check(name, node),
+                _ => self.check_inner(kind, name, node),
             },
             Self::OrNull(kind) => match &node.kind {
                 Kind::Null => Ok(Value::Null),
@@ -263,13 +263,23 @@ impl Type {
                         Err(wrong(name, node, format!("is JSON in JSON, expected {}", expected())))
                     }
                     Ok(inner) => {
-                        kind.check(name, &Node { place: node.place.clone(), kind: Kind::Text(inner) })
+                        let inner = Node { place: node.place.clone(), kind: Kind::Text(inner) };
+                        self.check_inner(kind, name, &inner)
                     }
-                    Err(_) => kind.check(name, node),
+                    Err(_) => self.check_inner(kind, name, node),
                 },
-                _ => kind.check(name, node),
+                _ => self.check_inner(kind, name, node),
             },
         }
+    }
+
+    /// Checks by the type within this one; messages tell what is expected of the whole.
+    fn check_inner(&self, inner: &Self, name: &str, node: &Node) -> Checked {
+        let whole = |problem: Problem| match problem.message.strip_suffix(&inner.expected()) {
+            Some(message) => Problem { message: format!("{message}{}", self.expected()), ..problem },
+            None => problem,
+        };
+        inner.check(name, node).map_err(|problems| problems.into_iter().map(whole).collect())
     }
 
     /// What is expected, for messages: `a port, 1 to 65535`.
