@@ -9,6 +9,7 @@ use crate::{Kind, Node, Problem};
 mod checks;
 mod declared;
 mod document;
+mod expected;
 mod form;
 mod json;
 mod nearest;
@@ -18,6 +19,8 @@ mod text;
 mod url;
 
 pub(crate) use declared::FIELDS;
+use expected::choice;
+pub use form::Form;
 pub use nearest::nearest;
 
 /// What a parameter's value may be.
@@ -57,71 +60,6 @@ pub enum Type {
     OrEmpty(Box<Type>),
     /// The type, or null.
     OrNull(Box<Type>),
-}
-
-/// The form of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Form {
-    /// One line without control characters; may be empty.
-    Line,
-    /// One line without control characters, not empty.
-    Word,
-    /// Any number of lines.
-    Lines,
-    /// `http://`, `https://` or `file:///`.
-    Url,
-    /// `https://`.
-    HttpsUrl,
-    /// A URL to which paths are added: without a slash at its end.
-    BaseUrl,
-    /// An `https://` URL to which paths are added: without a slash at its end.
-    HttpsBaseUrl,
-    /// A path from the root, in its shortest form.
-    AbsolutePath,
-    /// A path without a slash at either end, in its shortest form.
-    RelativePath,
-    /// The name of a file in its directory.
-    FileName,
-    /// A script or a text to read: a path beside `config.yaml`, or `ready:NAME` for one that is shipped.
-    File,
-    /// A prefix of keys: no slash at its end.
-    KeyPrefix,
-    /// An IPv4 address.
-    Ipv4,
-    /// An IPv6 address.
-    Ipv6,
-    /// An IPv4 network without host bits.
-    Ipv4Network,
-    /// An IPv6 network without host bits.
-    Ipv6Network,
-    /// A server: an IPv4 address, with or without a port.
-    Server,
-    /// A DNS server that is asked: a server that is not one of the cluster's own.
-    Resolver,
-    /// Domains to search, separated by spaces.
-    DnsSearch,
-    /// A span of time as Mesos reads it.
-    Duration,
-    /// A size with its unit as Mesos reads it.
-    Size,
-    /// A colour of HTML.
-    Colour,
-    /// The value of the header X-Frame-Options.
-    FrameOptions,
-    /// An RSA public key in PEM.
-    RsaPublicKey,
-    /// `host:port,…`.
-    ZooKeeperHosts,
-    /// A node of ZooKeeper.
-    ZooKeeperPath,
-    /// `role=weight,…`.
-    Weights,
-    /// A host as proxy exceptions name it: a name, a suffix, an address, a network.
-    ProxyException,
-    /// The name of a kernel module.
-    Module,
-    /// The name of a command.
-    Command,
 }
 
 /// Mappings with a meaning of their own.
@@ -172,15 +110,6 @@ fn decimal(text: &str) -> Option<i64> {
         [] => false,
     };
     if plain { text.parse().ok() } else { None }
-}
-
-/// Texts as a choice: `a`, `b` or `c`.
-fn choice<'a>(texts: impl Iterator<Item = &'a str>) -> String {
-    let mut texts: Vec<String> = texts.map(|text| format!("`{text}`")).collect();
-    match texts.pop() {
-        Some(last) if !texts.is_empty() => format!("{} or {last}", texts.join(", ")),
-        last => last.unwrap_or_default(),
-    }
 }
 
 impl Type {
@@ -280,43 +209,6 @@ impl Type {
             None => problem,
         };
         inner.check(name, node).map_err(|problems| problems.into_iter().map(whole).collect())
-    }
-
-    /// What is expected, for messages: `a port, 1 to 65535`.
-    pub fn expected(&self) -> String {
-        match self {
-            Self::Boolean => "`true` or `false`".into(),
-            Self::Integer { min: 1, max: 65535, except } if except.is_empty() => "a port, 1 to 65535".into(),
-            Self::Integer { min, max, except } => {
-                let range = match (*min, *max) {
-                    (i64::MIN, i64::MAX) => "a whole number".into(),
-                    (min, i64::MAX) => format!("a whole number from {min}"),
-                    (i64::MIN, max) => format!("a whole number up to {max}"),
-                    (min, max) => format!("a whole number from {min} to {max}"),
-                };
-                let except: Vec<_> = except.iter().map(ToString::to_string).collect();
-                if except.is_empty() { range } else { format!("{range} but not {}", except.join(", ")) }
-            }
-            Self::Number(values) => {
-                choice(values.iter().map(ToString::to_string).collect::<Vec<_>>().iter().map(String::as_str))
-            }
-            Self::Choice(values) => choice(values.iter().map(String::as_str)),
-            Self::Text(form) => form.expected().into(),
-            Self::List { of, distinct, lengths } => {
-                let count: Vec<_> = lengths.iter().map(ToString::to_string).collect();
-                let (last, rest) =
-                    count.split_last().map_or(("", &[][..]), |(last, rest)| (last.as_str(), rest));
-                let count =
-                    if rest.is_empty() { last.into() } else { format!("{} or {last}", rest.join(", ")) };
-                let distinct = if *distinct { "distinct " } else { "" };
-                let space = if count.is_empty() { "" } else { " " };
-                format!("a list of {count}{space}{distinct}values, each {}", of.expected())
-            }
-            Self::Object => "a mapping".into(),
-            Self::Document(document) => document.expected().into(),
-            Self::OrEmpty(kind) => format!("{}, or the empty text", kind.expected()),
-            Self::OrNull(kind) => format!("{}, or null", kind.expected()),
-        }
     }
 }
 

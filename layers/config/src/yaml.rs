@@ -53,7 +53,7 @@ pub fn scalar(text: &str, place: &Place) -> Result<Node, Problems> {
             // Lines given by a command are a text: a plain one would lose its ends of lines.
             Kind::Text(if trimmed.is_empty() { String::new() } else { text.into() })
         } else {
-            plain::resolve(trimmed).map_err(|message| wrong(message.into()))?
+            plain::resolve(trimmed).map_err(wrong)?
         };
         return Ok(Node { place: place.clone(), kind });
     }

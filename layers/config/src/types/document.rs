@@ -64,7 +64,7 @@ impl Document {
                     Ok(node.to_json())
                 }
             }),
-            Self::Sysctls => each(name, entries, |name, key, node| sysctl(name, key, node)),
+            Self::Sysctls => each(name, entries, sysctl),
         }
     }
 }

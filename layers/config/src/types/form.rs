@@ -1,6 +1,69 @@
 //! The forms of texts: their names in tables of parameters, and what they expect.
 
-use super::Form;
+/// The form of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form {
+    /// One line without control characters; may be empty.
+    Line,
+    /// One line without control characters, not empty.
+    Word,
+    /// Any number of lines.
+    Lines,
+    /// `http://`, `https://` or `file:///`.
+    Url,
+    /// `https://`.
+    HttpsUrl,
+    /// A URL to which paths are added: without a slash at its end.
+    BaseUrl,
+    /// An `https://` URL to which paths are added: without a slash at its end.
+    HttpsBaseUrl,
+    /// A path from the root, in its shortest form.
+    AbsolutePath,
+    /// A path without a slash at either end, in its shortest form.
+    RelativePath,
+    /// The name of a file in its directory.
+    FileName,
+    /// A script or a text to read: a path beside `config.yaml`, or `ready:NAME` for one that is shipped.
+    File,
+    /// A prefix of keys: no slash at its end.
+    KeyPrefix,
+    /// An IPv4 address.
+    Ipv4,
+    /// An IPv6 address.
+    Ipv6,
+    /// An IPv4 network without host bits.
+    Ipv4Network,
+    /// An IPv6 network without host bits.
+    Ipv6Network,
+    /// A server: an IPv4 address, with or without a port.
+    Server,
+    /// A DNS server that is asked: a server that is not one of the cluster's own.
+    Resolver,
+    /// Domains to search, separated by spaces.
+    DnsSearch,
+    /// A span of time as Mesos reads it.
+    Duration,
+    /// A size with its unit as Mesos reads it.
+    Size,
+    /// A colour of HTML.
+    Colour,
+    /// The value of the header X-Frame-Options.
+    FrameOptions,
+    /// An RSA public key in PEM.
+    RsaPublicKey,
+    /// `host:port,…`.
+    ZooKeeperHosts,
+    /// A node of ZooKeeper.
+    ZooKeeperPath,
+    /// `role=weight,…`.
+    Weights,
+    /// A host as proxy exceptions name it: a name, a suffix, an address, a network.
+    ProxyException,
+    /// The name of a kernel module.
+    Module,
+    /// The name of a command.
+    Command,
+}
 
 /// Every form, its name in a table of parameters, and what it expects.
 pub const FORMS: &[(Form, &str, &str)] = &[

@@ -38,7 +38,9 @@ impl Form {
             Self::HttpsUrl => url::url(text, &["https"]),
             Self::BaseUrl => url::base(text, &["http", "https", "file"]),
             Self::HttpsBaseUrl => url::base(text, &["https"]),
-            Self::AbsolutePath => only_if(text.strip_prefix('/').is_some_and(is_path), text),
+            Self::AbsolutePath | Self::ZooKeeperPath => {
+                only_if(text.strip_prefix('/').is_some_and(is_path), text)
+            }
             Self::RelativePath => only_if(is_path(text), text),
             Self::FileName => only_if(is_path(text) && !text.contains('/'), text),
             Self::File => only_if(is_file(text), text),
@@ -60,16 +62,16 @@ impl Form {
             Self::FrameOptions => frame_options(text),
             Self::RsaPublicKey => rsa_public_key(text),
             Self::ZooKeeperHosts => only_if(text.split(',').all(url::is_host_and_port), text),
-            Self::ZooKeeperPath => only_if(text.strip_prefix('/').is_some_and(is_path), text),
             Self::Weights => only_if(text.split(',').all(is_weight), text),
             Self::ProxyException => only_if(
                 !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || ",'\"".contains(c)),
                 text,
             ),
             Self::Module => only_if(is_name(text, "_-"), text),
-            Self::Command => {
-                only_if(is_name(text, "_-.+") && !text.starts_with('-') && text.trim_matches('.') != "", text)
-            }
+            Self::Command => only_if(
+                is_name(text, "_-.+") && !text.starts_with('-') && !text.trim_matches('.').is_empty(),
+                text,
+            ),
         }
     }
 }
