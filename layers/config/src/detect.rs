@@ -42,7 +42,7 @@ pub fn load(path: &str, reader: &dyn Fn(&str) -> Result<Vec<u8>, String>) -> Res
         return Err(format!("`{path}` has {} bytes; a script may have {LARGEST}", bytes.len()));
     }
     let text = std::str::from_utf8(&bytes).map_err(|error| {
-        let line = bytes[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() + 1;
+        let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
         format!("`{path}` is not UTF-8 in line {line}")
     })?;
     if text.contains('\0') {
@@ -85,6 +85,7 @@ fn quote(text: &str) -> String {
 }
 
 /// Whether bash can read a script; it does not run it. Scripts for other interpreters are not read.
+#[expect(clippy::disallowed_methods, reason = "bash judges a script, and runs nothing of it")]
 pub fn check_syntax(script: &[u8]) -> Result<(), String> {
     if !is_shell(script) {
         return Ok(());
@@ -108,7 +109,7 @@ pub fn check_syntax(script: &[u8]) -> Result<(), String> {
         .spawn()
         .map_err(failed)?;
     // Bash stops reading where it stops understanding: a pipe that breaks is no failure of its own. A script is
-    // smaller than what a pipe holds, so nothing waits for what bash writes.
+    // no larger than what a pipe holds, so nothing waits for what bash writes.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(script));
     let output = child.wait_with_output().map_err(failed)?;
     if output.status.success() {
@@ -158,7 +159,7 @@ mod tests {
             let message = read(text).unwrap_err();
             assert!(message.starts_with(expected), "{message}");
         }
-        let large = [b"#!/bin/sh\n".as_slice(), &[b'#'; 64 * 1024]].concat();
+        let large = [b"#!/bin/sh\n".to_vec(), vec![b'#'; 64 * 1024]].concat();
         let message = load("x", &|_| Ok(large.clone())).unwrap_err();
         assert_eq!(message, "`x` has 65546 bytes; a script may have 65536");
         assert_eq!(load("x", &|_| Err("is gone".to_owned())).unwrap_err(), "is gone");

@@ -1,4 +1,5 @@
 //! What resolving makes of a configuration, over the built-in table.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;

@@ -57,7 +57,6 @@ fn or_json(mapping: Value) -> Value {
 /// Texts may be written as whole numbers where their digits are one.
 fn text(form: Form) -> Value {
     let pattern = match form {
-        Form::Line | Form::Lines | Form::Word => return json!({"type": ["string", "integer"]}),
         Form::Url | Form::BaseUrl => r"^[A-Za-z]+://",
         Form::HttpsUrl | Form::HttpsBaseUrl => r"^[Hh][Tt][Tt][Pp][Ss]://",
         Form::AbsolutePath | Form::ZooKeeperPath => "^/",
@@ -67,7 +66,10 @@ fn text(form: Form) -> Value {
         Form::Ipv6Network => r"^[0-9A-Fa-f:.]+/[0-9]{1,3}$",
         Form::Server | Form::Resolver => r"^[0-9]{1,3}(\.[0-9]{1,3}){3}(:[0-9]{1,5})?$",
         Form::RsaPublicKey => "-----BEGIN ",
-        Form::RelativePath
+        Form::Line
+        | Form::Lines
+        | Form::Word
+        | Form::RelativePath
         | Form::FileName
         | Form::File
         | Form::KeyPrefix
