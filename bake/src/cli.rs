@@ -21,6 +21,8 @@ pub enum Command {
     Package(PackageArgs),
     /// Builds every package of a tree of recipes, and its bootstrap tarball
     Tree(TreeArgs),
+    /// Turns a configuration and a tree's artifacts into a serve directory with a bash installer
+    Configure(Box<ConfigureArgs>),
     /// Turns a root file system into a bootable disk image
     Image(Box<ImageArgs>),
     /// Boots an image in QEMU, which leaves it untouched
@@ -125,6 +127,65 @@ pub struct TreeArgs {
     pub lock: bool,
     #[command(flatten)]
     pub build: BuildArgs,
+}
+
+/// `bake configure`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bake configure --artifacts product --out serve
+  bake configure --set cluster_name=test --plan        prints every parameter, its value and where it came from
+  bake configure --artifacts product --diff serve      says what would change on hosts; status 1 if anything would
+  bake configure --artifacts product --single-file dcos_install.sh
+  bake configure --schema > config.schema.json         for editors
+
+The configuration is genconf/config.yaml; scripts that it names and genconf/check_bins/ are looked up beside it.
+Secrets go to serve.secrets/dcos-secrets.tar, which is not for web servers: bring it to hosts yourself.
+
+Status: 0 done, and nothing differs from --diff; 1 the configuration is wrong, or something differs; 2 usage.")]
+pub struct ConfigureArgs {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "genconf/config.yaml")]
+    pub config: PathBuf,
+    /// What `bake tree --out` delivered
+    #[arg(long, value_name = "DIR", default_value = "artifacts")]
+    pub artifacts: PathBuf,
+    /// The serve directory: a web root for hosts
+    #[arg(long, value_name = "DIR", default_value = "serve")]
+    pub out: PathBuf,
+    /// Directory with further parameters, templates and files; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub extend: Vec<PathBuf>,
+    /// A parameter's value, before the configuration's own; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Directory for secrets [default: the serve directory's name and `.secrets`]
+    #[arg(long, value_name = "DIR")]
+    pub secrets: Option<PathBuf>,
+    /// Write everything as one bash script too, for hosts that reach no web root
+    #[arg(long, value_name = "FILE")]
+    pub single_file: Option<PathBuf>,
+    /// The static program that unpacks on hosts [default: `pkgpanda` beside bake's executable]
+    #[arg(long, value_name = "FILE")]
+    pub pkgpanda: Option<PathBuf>,
+    /// Print every parameter, its value and where it came from, and write nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// Print what would change on hosts since this serve directory or product.json, and write nothing
+    #[arg(long, value_name = "OLD", conflicts_with = "plan")]
+    pub diff: Option<PathBuf>,
+    /// Print the JSON schema of configurations
+    #[arg(long, conflicts_with_all = ["plan", "diff"])]
+    pub schema: bool,
+    /// Take away older releases in the serve directory, and what only they need
+    #[arg(long, conflicts_with_all = ["plan", "diff", "schema"])]
+    pub prune: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `bake image`.

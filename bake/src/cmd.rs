@@ -3,6 +3,7 @@
 pub mod boot;
 mod build;
 pub mod completions;
+pub mod configure;
 pub mod doctor;
 pub mod image;
 pub mod package;

@@ -78,6 +78,12 @@ impl From<bake_package::Error> for Failure {
     }
 }
 
+impl From<bake_config::Error> for Failure {
+    fn from(error: bake_config::Error) -> Self {
+        Self::new(chain(&error))
+    }
+}
+
 impl From<bake_package::Problems> for Failure {
     fn from(problems: bake_package::Problems) -> Self {
         Self::new(problems)

@@ -22,6 +22,7 @@ fn main() -> ExitCode {
     let result = match cli::Cli::parse().command {
         cli::Command::Package(args) => cmd::package::run(&args),
         cli::Command::Tree(args) => cmd::tree::run(&args),
+        cli::Command::Configure(args) => cmd::configure::run(&args),
         cli::Command::Image(args) => cmd::image::run(&args),
         cli::Command::Boot(args) => cmd::boot::run(&args),
         cli::Command::Doctor { json } => cmd::doctor::run(json),

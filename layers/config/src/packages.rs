@@ -15,6 +15,8 @@ use crate::{Body, ConfigFile, Error, Target};
 const CONFIG: &str = "dcos-config";
 /// The component that says which release a host runs.
 const METADATA: &str = "dcos-metadata";
+/// The components that every configuration has.
+pub const NAMES: [&str; 2] = [CONFIG, METADATA];
 /// The component of an operator's own checks.
 const CHECK_BINS: &str = "custom-check-bins";
 /// What a package tells hosts.

@@ -17,7 +17,8 @@ use bake_base::Digest;
 use crate::Error;
 use directory::Directory;
 pub use index::{Page, Row};
-pub use release::{INSTALLER, LIST_ID_DIGITS, Release, Source, list_id};
+use release::LIST_ID_DIGITS;
+pub use release::{INSTALLER, Release, Source, list_id, package_path};
 pub use secrets::{SECRETS_TAR, write_secrets};
 
 /// A file of a serve directory.

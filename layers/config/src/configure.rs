@@ -1,0 +1,162 @@
+//! From what an operator wrote to everything that is served.
+
+mod assemble;
+mod preflight;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bake_host::Role;
+use serde_json::{Value, json};
+
+use crate::artifacts::{Artifacts, Inside};
+use crate::calculate::Files;
+use crate::packages::{self, CheckBins};
+use crate::resolve::{Note, resolve};
+use crate::{
+    ConfigFile, Effective, Error, Extension, FileTable, Node, Place, Problem, Problems, Table, render, yaml,
+};
+
+pub use assemble::{Configured, Pkgpanda};
+
+/// Roles that every cluster has.
+const ROLES: [&str; 3] = ["master", "slave", "slave_public"];
+
+/// What an operator wrote.
+#[derive(Clone, Debug, Default)]
+pub struct Written {
+    /// The configuration's file name, for messages, and its bytes.
+    pub config: (String, Vec<u8>),
+    /// `NAME=VALUE`, each before the configuration's own.
+    pub set: Vec<String>,
+}
+
+/// Everything that may be configured.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The parameters.
+    pub table: Table,
+    /// The files.
+    pub files: FileTable,
+}
+
+/// A configuration that is right by itself.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Every parameter that holds.
+    pub effective: Effective,
+    /// What an operator may want to know.
+    pub notes: Vec<Note>,
+    /// The files that it makes; secrets are among them.
+    pub files: Vec<ConfigFile>,
+}
+
+/// Puts together the built-in parameters and files, those of the tree's `config/`, and those of `extensions`.
+///
+/// # Errors
+/// Everything that is wrong with any of them.
+pub fn known(
+    config: &BTreeMap<String, Vec<u8>>,
+    extensions: &[(String, BTreeMap<String, Vec<u8>>)],
+) -> Result<Known, Problems> {
+    let mut known = Known { table: Table::builtin()?, files: FileTable::builtin()? };
+    let mut problems = Vec::new();
+    let mut read = Extension::read_all(config).unwrap_or_else(|found| {
+        problems.extend(found.0);
+        Vec::new()
+    });
+    for (name, files) in extensions {
+        match Extension::read(name, files) {
+            Ok(extension) => read.push(extension),
+            Err(found) => problems.extend(found.0),
+        }
+    }
+    for extension in read {
+        if let Some((name, text)) = &extension.parameters
+            && let Err(found) = known.table.extend(name, text)
+        {
+            problems.extend(found.0);
+        }
+        known.files.extend(extension.files);
+    }
+    Problems::check(problems)?;
+    Ok(known)
+}
+
+/// Works out what `written` means for these artifacts, and every file that it makes.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn plan(
+    known: &Known,
+    written: &Written,
+    given: &BTreeMap<String, Value>,
+    files: &dyn Files,
+) -> Result<Plan, Problems> {
+    let mut problems = Vec::new();
+    let (name, bytes) = &written.config;
+    let document = yaml::read(name, bytes).map_err(|found| problems.extend(found.0)).ok();
+    let mut set = Vec::new();
+    for text in &written.set {
+        match parse_set(text) {
+            Ok(entry) => set.push(entry),
+            Err(found) => problems.extend(found.0),
+        }
+    }
+    let Some(document) = document.filter(|_| problems.is_empty()) else { return Err(Problems(problems)) };
+    let (effective, notes) = resolve(&known.table, &document, &set, given, files)?;
+    let files = render(&effective, &known.table, &known.files)?;
+    Ok(Plan { effective, notes, files })
+}
+
+/// What parameters are given by what is configured.
+pub fn given(
+    known: &Known,
+    artifacts: &Artifacts,
+    check_bins: Option<&CheckBins>,
+) -> BTreeMap<String, Value> {
+    let manifest = &artifacts.manifest;
+    let id = check_bins.map(|bins| bins.id.to_string()).unwrap_or_default();
+    let hash = id.split_once("--").map(|(_, hash)| hash.to_owned()).unwrap_or_default();
+    let mut ids: Vec<_> = manifest.packages.keys().map(ToString::to_string).collect();
+    ids.extend(check_bins.map(|bins| bins.id.to_string()));
+    ids.sort();
+    let files: BTreeSet<_> = known.files.rules.iter().map(|rule| rule.path.as_str()).collect();
+    [
+        ("bootstrap_id", json!(manifest.bootstrap.id)),
+        ("bootstrap_variant", json!(manifest.variant)),
+        ("config_package_names", json!(packages::NAMES)),
+        ("custom_check_bins_hash", json!(hash)),
+        ("custom_check_bins_package_id", json!(id)),
+        ("custom_check_bins_provided", json!(check_bins.is_some())),
+        ("dcos_image_commit", json!(artifacts.commit)),
+        ("package_ids", json!(ids)),
+        ("template_filenames", json!(files)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
+
+/// Every role that a host may have: the usual ones and those of packages.
+pub fn roles(inside: &Inside) -> Vec<String> {
+    let of_packages = inside.packages.iter().flat_map(|package| package.listing.roles());
+    let mut roles: Vec<_> = of_packages.map(|role: Role| role.to_string()).collect();
+    roles.extend(ROLES.map(str::to_owned));
+    roles.sort();
+    roles.dedup();
+    roles
+}
+
+fn parse_set(text: &str) -> Result<(String, Node), Problems> {
+    let place = Place::file("--set");
+    let Some((name, value)) = text.split_once('=') else {
+        let message = format!("`{text}` has no `=`: expected NAME=VALUE");
+        return Err(Problems(vec![Problem::new(&place, "", message)]));
+    };
+    Ok((name.to_owned(), yaml::scalar(value, &place)?))
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self::Configuration(Problems(vec![problem]))
+    }
+}
