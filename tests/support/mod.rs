@@ -2,6 +2,7 @@
 #![allow(dead_code)] // every test file takes what it needs
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // a test that cannot go on says where and why
 
+pub mod container;
 pub mod ground;
 pub mod listing;
 pub mod machine;

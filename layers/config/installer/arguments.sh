@@ -39,7 +39,7 @@ parse_arguments() {
     while [ $# -gt 0 ]; do
         case $1 in
         --root | --secrets | --url)
-            [ $# -ge 2 ] && [ -n "$2" ] || misused "$1 wants a value"
+            [ -n "${2:-}" ] || misused "$1 wants a value"
             ;;
         esac
         case $1 in

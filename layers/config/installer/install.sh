@@ -25,14 +25,20 @@ unpack_payload() {
     done
 }
 
-# The configuration that is installed here, or what else lies in its place.
+# The configuration that is installed here, or what else lies in its place: pkgpanda keeps the product's document.
 installed_id() {
-    local link
-    link=$(readlink "$root/opt/mesosphere/active/dcos-config" 2>/dev/null) || link=''
-    case $link in
-    *dcos-config--setup_*) printf 'configuration %s' "${link##*--setup_}" ;;
-    *) printf 'something else' ;;
-    esac
+    local record=$root/opt/mesosphere/product.json line id=''
+    if is_verified "$record" "$product_sha256" "$product_size"; then
+        printf '%s' "$config_id"
+        return 0
+    fi
+    if [ -f "$record" ]; then
+        while read -r line; do
+            [[ $line != \"config_id\":* ]] || id=${line#*: }
+        done <"$record"
+    fi
+    id=${id//[!0-9a-z]/}
+    printf '%s' "${id:-something else}"
 }
 
 installed_roles() {
@@ -57,7 +63,7 @@ install_state() {
     fi
     if [ ! -d "$directory" ] || [ -z "$(ls -A -- "$directory")" ]; then
         if [ -d "$root/etc/systemd/system/dcos.target.wants" ]; then echo other; else echo none; fi
-    elif [ "$(installed_id)" != "configuration $config_id" ]; then
+    elif [ "$(installed_id)" != "$config_id" ]; then
         echo other
     elif [ -L "$root/etc/systemd/system/multi-user.target.wants/dcos-setup.service" ] && [ ! -e "$(work_directory)" ]; then
         echo ours
@@ -110,7 +116,7 @@ next_hint() {
     fi
 }
 
-install() {
+install_product() {
     local what
     what="${cluster_name//[^ -~]/?} ($config_id) as ${roles[*]}${root:+ in $root}"
     if [ "$(install_state)" = ours ]; then
@@ -152,6 +158,9 @@ main() {
         esac
     done
     trap on_exit EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     parse_arguments "$@"
     [ "$EUID" = 0 ] || finish 5 failed 'this needs root' 'run it with sudo'
     if [ -n "$root" ]; then
@@ -168,5 +177,5 @@ main() {
         fi
         [ -z "$only_preflight" ] || finish 0 fit 'preflight found nothing to mend' 'run without --preflight-only to install'
     fi
-    install
+    install_product
 }

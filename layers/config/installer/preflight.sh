@@ -59,7 +59,7 @@ check_machine() {
 # Our own needs where this runs; the product's where it will run.
 check_commands() {
     local name before=$failures
-    for name in cat chmod df mkdir mv rm sha256sum sleep stat tail tar timeout uname; do
+    for name in cat chmod df mkdir mktemp mv rm sha256sum sleep stat tail tar timeout uname; do
         command -v "$name" >/dev/null || fail "command-$name" "$name is missing" "install the package that has $name"
     done
     if needs_network && [ -z "$(downloader)" ]; then
@@ -149,7 +149,7 @@ mount_point() {
 mount_options() {
     local wanted at options found=''
     wanted=$(mount_point "$1")
-    # The last mount at a place hides those before it. `read` without -r takes \040 for 040, so -r and printf.
+    # The last mount at a place hides those before it; blanks in paths are written \040.
     while read -r _ at _ options _; do
         [ "$(printf '%b' "${at//\\/\\0}")" != "$wanted" ] || found=$options
     done </proc/self/mounts
@@ -213,10 +213,7 @@ check_dns() {
 check_bootstrap_url() {
     local problem copy
     needs_network || return 0
-    copy=$(mktemp -d "$(existing "$(work_directory)")/.dcos-preflight.XXXXXX" 2>/dev/null) || {
-        fail bootstrap-url 'cannot be tried without a place to write' 'see the check of /opt'
-        return 0
-    }
+    copy=$(mktemp -d /run/dcos-preflight.XXXXXX)
     if problem=$(fetch_once "$product_path" "$copy/product" "$product_size" 2>&1); then
         if is_verified "$copy/product" "$product_sha256" "$product_size"; then
             pass bootstrap-url "$url offers this configuration"

@@ -31,7 +31,7 @@ json_text() {
         char=${1:i:1}
         case $char in
         '"') out+='\"' ;;
-        \\) out+='\\' ;;
+        [\\]) out+="\\\\" ;;
         [[:cntrl:]]) out+=$(printf '\\u%04x' "'$char") ;;
         *) out+=$char ;;
         esac
@@ -79,11 +79,12 @@ die() {
 }
 
 # Whatever ends the script unforeseen is a failed step, whatever status it had.
+# shellcheck disable=SC2317 # a trap calls it
 on_exit() {
     local status=$?
     [ -z "$finished" ] || exit "$status"
     trap - EXIT
-    finish 1 failed "${step:-start}: a command ended with $status" 'see the lines above; then run the same command again'
+    finish 1 failed "${step:-begin}: ended with $status" 'see the lines above; then run the same command again'
 }
 
 begin() {

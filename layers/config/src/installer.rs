@@ -137,7 +137,7 @@ fn render(data: &InstallerData, payload_offset: usize) -> Result<String, Error> 
         text.push('\n');
         text.push_str(piece);
     }
-    text.push_str("\nmain \"$@\"; exit\n");
+    text.push_str("\nmain \"$@\"\n");
     if data.payload.is_some() {
         text.push_str(END);
     }
