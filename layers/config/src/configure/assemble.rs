@@ -53,7 +53,6 @@ struct Parts<'a> {
 /// What names the id.
 struct Named {
     product: Product,
-    document: Vec<u8>,
     made: Vec<Made>,
     data: InstallerData,
     script: Vec<u8>,
@@ -95,7 +94,7 @@ impl Configured {
             pkgpanda: sha256,
             texts: &texts,
         };
-        let Named { product, document: _, made, data, script, texts } = parts.named(&inputs.id()?)?;
+        let Named { product, made, data, script, texts } = parts.named(&inputs.id()?)?;
         let release = Release::new(product, artifacts, &made, pkgpanda.bytes, script, texts)?;
         Ok(Self { release, made, installer: data })
     }
@@ -118,7 +117,7 @@ impl Parts<'_> {
         };
         let script = installer::script(&data)?;
         let texts = self.texts(&data, &script, &product, &made)?;
-        Ok(Named { product, document, made, data, script, texts })
+        Ok(Named { product, made, data, script, texts })
     }
 
     fn product(&self, config_id: &str, made: &[Made]) -> Result<Product, Error> {

@@ -1,0 +1,112 @@
+//! What is in a serve directory, and what happens to one that is there.
+
+use std::fs;
+use std::process::Command;
+
+use crate::ground::{Ground, listing, states};
+use crate::support::run;
+
+#[test]
+fn a_serve_directory_has_what_hosts_fetch_and_sums_of_all_of_it() {
+    let ground = Ground::new();
+    let outcome = ground.run(&[]);
+    let serve = ground.at("serve");
+    run(Command::new("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(&serve));
+    let sums = fs::read_to_string(serve.join("SHA256SUMS")).unwrap();
+    let listed: Vec<_> = sums.lines().map(|line| line.split_once("  ").unwrap().1.to_owned()).collect();
+    let mut found: Vec<_> = listing(&serve).into_keys().filter(|path| serve.join(path).is_file()).collect();
+    found.retain(|path| path != "SHA256SUMS" && path != ".lock");
+    assert_eq!(found, listed);
+    let id = outcome["config_id"].as_str().unwrap();
+    let read = |name: &str| fs::read(serve.join(name)).unwrap();
+    assert_eq!(read("product.json"), read(&format!("products/{id}.json")));
+    let list = String::from_utf8(read("cluster-package-list.latest")).unwrap();
+    let list: Vec<String> =
+        serde_json::from_slice(&read(&format!("package_lists/{list}.package_list.json"))).unwrap();
+    assert!(list.contains(&format!("dcos-config--setup_{id}")), "{list:?}");
+    assert!(list.iter().any(|id| id.starts_with("dcos-hello--")), "{list:?}");
+    let product: serde_json::Value = serde_json::from_slice(&read("product.json")).unwrap();
+    let flag = &product["files"]["/etc/mesosphere/setup-flags/cluster-package-list"]["content"];
+    assert_eq!(flag.as_str().unwrap().as_bytes(), read("cluster-package-list.latest"));
+    run(Command::new("bash").arg("-n").arg(serve.join("dcos_install.sh")));
+    assert_eq!(outcome["changed"].as_array().unwrap().len(), found.len() + 1);
+}
+
+#[test]
+fn a_second_run_touches_nothing() {
+    let ground = Ground::new();
+    ground.run(&[]);
+    let before = states(&ground.at("serve"));
+    let outcome = ground.run(&["--prune"]);
+    assert_eq!(outcome["changed"].as_array().unwrap().len(), 0, "{outcome}");
+    assert_eq!(states(&ground.at("serve")), before);
+}
+
+#[test]
+fn older_releases_stay_until_pruned() {
+    let ground = Ground::new();
+    ground.run(&[]);
+    let first = listing(&ground.at("serve"));
+    ground.run(&["--set", "cluster_name=other"]);
+    let both = listing(&ground.at("serve"));
+    assert!(first.keys().all(|path| both.contains_key(path)));
+    run(Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(ground.at("serve")));
+    fs::write(ground.at("serve/packages/note.txt"), "mine").unwrap();
+    ground.run(&["--prune"]);
+    let mut pruned = listing(&ground.at("serve"));
+    assert!(pruned.remove("packages/note.txt").is_some());
+    assert_eq!(pruned, first);
+}
+
+#[test]
+fn damage_is_told() {
+    let ground = Ground::new();
+    ground.run(&[]);
+    let package = listing(&ground.at("serve")).into_keys().find(|path| path.ends_with(".tar.xz")).unwrap();
+    let path = ground.at("serve").join(&package);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let message = ground.fails(1, &[]);
+    assert!(message.contains(&package) && message.contains("remove it and run again"), "{message}");
+    fs::remove_file(&path).unwrap();
+    ground.run(&[]);
+}
+
+#[test]
+fn a_difference_says_what_changes_on_hosts() {
+    let ground = Ground::new();
+    ground.run(&[]);
+    let same = ground.try_run(&["--diff", "serve"]);
+    assert_eq!(same.status.code(), Some(0), "{}", String::from_utf8_lossy(&same.stdout));
+    let other = ground.try_run(&["--diff", "serve", "--set", "cluster_name=other"]);
+    let text = String::from_utf8(other.stdout).unwrap();
+    assert_eq!(other.status.code(), Some(1), "{text}");
+    assert!(text.contains("package dcos-config changed: setup_"), "{text}");
+    assert!(text.lines().any(|line| line.trim_start().starts_with('-') && line.contains("sample")), "{text}");
+    assert!(text.lines().any(|line| line.trim_start().starts_with('+') && line.contains("other")), "{text}");
+    let before = states(&ground.at("serve"));
+    ground.try_run(&["--plan"]);
+    assert_eq!(states(&ground.at("serve")), before);
+}
+
+#[test]
+fn what_is_missing_or_makes_no_sense_is_told_with_the_fix() {
+    let ground = Ground::new();
+    let message = ground.fails(1, &["--config", "none.yaml"]);
+    assert!(message.contains("`none.yaml` does not exist"), "{message}");
+    let message = ground.fails(2, &["--secrets", "serve/secrets"]);
+    assert!(message.contains("everybody reads"), "{message}");
+    fs::write(ground.at("script"), "#!/bin/sh\n").unwrap();
+    let mut command = crate::support::bake();
+    command.current_dir(ground.at("")).args(["configure", "--artifacts", "none"]);
+    let message = crate::support::output(&mut command);
+    let message = String::from_utf8(message.stderr).unwrap();
+    assert!(message.contains("none/manifest.json") && message.contains("bake tree --out"), "{message}");
+    let mut command = crate::support::bake();
+    command.current_dir(ground.at("")).args(["configure", "--pkgpanda", "script", "--artifacts"]);
+    let message = crate::support::output(command.arg(crate::support::made("product/small-artifacts")));
+    let message = String::from_utf8(message.stderr).unwrap();
+    assert!(message.contains("no program for x86_64 or aarch64"), "{message}");
+    assert!(!ground.at("serve").exists());
+}
