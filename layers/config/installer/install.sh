@@ -65,8 +65,8 @@ install_state() {
         if [ -d "$root/etc/systemd/system/dcos.target.wants" ]; then echo other; else echo none; fi
     elif [ "$(installed_id)" != "$config_id" ]; then
         echo other
-    elif [ -L "$root/etc/systemd/system/multi-user.target.wants/dcos-setup.service" ] && [ ! -e "$(work_directory)" ]; then
-        echo ours
+    elif [ -L "$root/etc/systemd/system/multi-user.target.wants/dcos-setup.service" ]; then
+        echo ours # the link comes last
     else
         echo unfinished
     fi
@@ -119,13 +119,20 @@ next_hint() {
 install_product() {
     local what
     what="${cluster_name//[^ -~]/?} ($config_id) as ${roles[*]}${root:+ in $root}"
-    if [ "$(install_state)" = ours ]; then
+    case $(install_state) in
+    ours)
+        # A run may have been killed before it had tidied up.
+        [ ! -e "$(work_directory)" ] || make_work_directory
         if will_start; then
             begin start
             start
         fi
+        [ -z "$work" ] || rm -rf -- "$work"
         finish 0 'installed already' "$what" "$(next_hint)"
-    fi
+        ;;
+    roles) die 1 "this host is $(installed_roles), not ${roles[*]}" 'give the role that it has, or install a fresh host' ;;
+    other) die 1 "/opt/mesosphere holds $(installed_id)" 'take a fresh host; this script installs only where nothing is' ;;
+    esac
     begin fetch
     make_work_directory
     if [ "$payload_size" != 0 ]; then unpack_payload; else fetch_files; fi
@@ -169,6 +176,8 @@ main() {
         [ "$root" != / ] || root=''
     fi
     verify_payload
+    # What is installed needs no check, nor anybody who serves it still.
+    if [ -z "$only_preflight" ] && [ "$(install_state)" = ours ]; then no_preflight=yes; fi
     if [ -z "$no_preflight" ]; then
         begin preflight
         preflight

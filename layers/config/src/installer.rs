@@ -127,6 +127,7 @@ fn render(data: &InstallerData, payload_offset: usize) -> Result<String, Error> 
     let mut text = String::from(
         "#!/bin/bash\n\
          # Installs this host's part of a DC/OS cluster; `--help` tells how. Made by `bake configure`.\n\
+         # shellcheck disable=SC2016 # values are words, whatever they look like\n\
          set -euo pipefail\n\n",
     );
     text.push_str(
