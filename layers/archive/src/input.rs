@@ -39,6 +39,8 @@ pub enum InputKind {
     DockerArchive,
     /// A directory: the digest of a listing with the digests of all files.
     Directory,
+    /// A document that names other inputs: the digest of its bytes.
+    Document,
 }
 
 /// A digest that may still be in the making while the input is used.
@@ -54,6 +56,11 @@ enum Pending {
 }
 
 impl PendingDigest {
+    /// The digest of bytes that have been read.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        Self::known(Digest::of(bytes), Vec::new())
+    }
+
     /// A digest that is known, of something that goes on being read in these files.
     pub(crate) fn known(digest: Digest, watches: Vec<Watch>) -> Self {
         Self(Pending::Known(digest, watches))

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use bake_archive::{Limits, OpenOptions, open_overlay, open_rootfs};
+use bake_archive::{InputKind, Limits, OpenOptions, PendingDigest, open_overlay, open_rootfs};
 use bake_base::{Epoch, Ids};
 use bake_boot::{Architecture, OsRelease};
 use bake_disk::SectorSize;
 use bake_fs::fat;
-use bake_host::PackageId;
+use bake_host::{PackageId, Role};
 use bake_tree::{Member, Policy, Timestamp, Tree, TreePath, ValidTree};
 
 use crate::bootable::{self, Bootable};
@@ -16,7 +16,7 @@ use crate::host::{self, Growth};
 use crate::modules;
 use crate::normalise::{self, Change};
 use crate::policy;
-use crate::product;
+use crate::product::{self, Configured, Product};
 use crate::profile::{Loader, Profile};
 use crate::{Error, ImageSpec, Surroundings};
 
@@ -38,6 +38,7 @@ pub struct Decisions {
     pub(crate) architecture: Architecture,
     pub(crate) epoch: Epoch,
     pub(crate) inputs: Vec<(&'static str, bake_archive::Input)>,
+    pub(crate) configuration: Option<String>,
     pub(crate) packages: Vec<PackageId>,
     pub(crate) roles: Vec<String>,
     pub(crate) loader: Loader,
@@ -108,9 +109,7 @@ pub fn compose(
     for overlay in &spec.overlays {
         layers.overlay(overlay, spec.preserve)?;
     }
-    if let Some(path) = &spec.product {
-        layers.product(path)?;
-    }
+    let product = spec.product.as_ref().map(|path| layers.product(path, &spec.roles)).transpose()?;
     let Layers { mut tree, inputs, notes, warnings, .. } = layers;
     let ids = Ids::new(&name, &profile.name, os_release.text());
 
@@ -120,6 +119,7 @@ pub fn compose(
         architecture: Architecture::X86_64,
         epoch,
         inputs,
+        configuration: None,
         packages: Vec::new(),
         roles: spec.roles.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
         loader: spec.loader.unwrap_or(profile.boot.loader),
@@ -139,8 +139,9 @@ pub fn compose(
     };
     // What the host's own layer adds shows by itself; entries that it changes in place are kept apart.
     let mut changed = Vec::new();
-    if spec.product.is_some() {
-        decisions.packages = product::integrate(&mut tree, &spec.roles, epoch, &mut changed)?;
+    if let Some(product) = product {
+        decisions.packages = product::integrate(&mut tree, &product, epoch, &mut changed)?;
+        decisions.configuration = product.configuration;
     } else if !spec.roles.is_empty() {
         return Err(Error::Product("roles without a product mean nothing: give --product too".to_owned()));
     }
@@ -185,14 +186,39 @@ impl Layers<'_> {
         Ok(())
     }
 
-    fn product(&mut self, path: &Path) -> Result<(), Error> {
+    fn product(&mut self, path: &Path, roles: &[String]) -> Result<Product, Error> {
+        let roles = product::parse_roles(roles)?;
+        if let Some(document) = product::document(path) {
+            return self.configured(path, &document, roles);
+        }
         let opened = open_overlay(path, &self.options)?;
         self.take("product", path, opened.inputs, opened.notes, opened.warnings);
         for (members, policy) in opened.layers {
             self.apply(path, product::under_install_root(members)?, policy)?;
         }
         self.tree.seal();
-        Ok(())
+        product::linked(&self.tree, roles)
+    }
+
+    /// The files of a serve directory, each a layer: what changes often comes last.
+    fn configured(&mut self, path: &Path, document: &Path, roles: BTreeSet<Role>) -> Result<Product, Error> {
+        let configured = Configured::read(document)?;
+        let digest = PendingDigest::of_bytes(configured.document());
+        let label = document.display().to_string();
+        self.inputs.push(("product", bake_archive::Input { label, kind: InputKind::Document, digest }));
+        for layer in configured.layers() {
+            let file = configured.file(&layer);
+            let opened = open_overlay(&file, &self.options)?;
+            self.take("product", &file, opened.inputs, opened.notes, opened.warnings);
+            for (members, policy) in opened.layers {
+                self.apply(path, configured.place(&layer, members)?, policy)?;
+            }
+            self.tree.seal();
+        }
+        let product = configured.assemble(&mut self.tree, roles)?;
+        self.tree.seal();
+        self.notes.extend(configured.notes());
+        Ok(product)
     }
 
     fn take(

@@ -29,6 +29,9 @@ pub struct Manifest {
     pub epoch: Epoch,
     /// What went in, in order.
     pub inputs: Vec<Input>,
+    /// Id of the product's configuration, if it is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
     /// Ids of the active packages of the product.
     pub packages: Vec<String>,
     /// Roles that every host of the image has.

@@ -30,6 +30,9 @@ pub struct Plan {
     pub command_line: String,
     /// How the root grows on first boot.
     pub growth: Growth,
+    /// Id of the product's configuration, if it is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
     /// Active packages of the product.
     pub packages: Vec<String>,
     /// Roles that every host of the image has.
@@ -74,6 +77,7 @@ impl Image {
             kernel: decisions.kernel.clone(),
             command_line: decisions.command_line.clone(),
             growth: decisions.growth,
+            configuration: decisions.configuration.clone(),
             packages: decisions.packages.iter().map(ToString::to_string).collect(),
             roles: decisions.roles.clone(),
             size: table.len,
@@ -108,6 +112,9 @@ impl fmt::Display for Plan {
                 writeln!(f, "  growth   none: the root file system has neither systemd-repart nor growpart")
             }
         }?;
+        if let Some(id) = &self.configuration {
+            writeln!(f, "  config   {id}")?;
+        }
         if !self.packages.is_empty() {
             writeln!(f, "  product  {}", self.packages.join(", "))?;
             let roles =

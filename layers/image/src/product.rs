@@ -4,12 +4,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bake_base::Epoch;
-use bake_host::{GroupName, InstallRoot, Package, PackageId, ROOT, Role, integration};
+use bake_host::integration::{self, HostEntry};
+use bake_host::{GroupName, InstallRoot, Package, PackageId, ROOT, Role};
 use bake_tree::{Content, Follow, Member, MemberKind, Metadata, Node, PathError, Tree, TreePath};
 
 use crate::accounts::{Accounts, NewUser};
 use crate::error::{Error, path};
 use crate::units;
+
+mod configured;
+
+pub use configured::{Configured, document};
 
 /// The members of a bootstrap tarball, moved under the install root.
 ///
@@ -31,22 +36,42 @@ pub fn under_install_root(members: Vec<Member>) -> Result<Vec<Member>, PathError
     Ok(members)
 }
 
+/// A product that lies in a tree.
+#[derive(Debug)]
+pub struct Product {
+    /// Id of its configuration, if it has one.
+    pub configuration: Option<String>,
+    /// What its packages become.
+    root: InstallRoot,
+    /// What the hosts of the image are.
+    roles: BTreeSet<Role>,
+    /// The configuration's files of the host.
+    files: BTreeMap<TreePath, HostEntry>,
+}
+
+/// The bootstrap tarball that lies in the tree, already linked.
+///
+/// # Errors
+/// When it is no bootstrap tarball, or its packages do not fit together.
+pub fn linked(tree: &Tree, roles: BTreeSet<Role>) -> Result<Product, Error> {
+    let packages = active_packages(tree)?;
+    let root = InstallRoot::resolve(&read_packages(tree, &packages)?, &roles)
+        .map_err(|found| Error::Packages(found.0))?;
+    Ok(Product { configuration: None, root, roles, files: BTreeMap::new() })
+}
+
 /// Makes users and state directories of the active packages, the roles of the image, and the units that
 /// start the product. Entries that were there and got another owner are told to `changed`.
 ///
 /// # Errors
-/// When the tarball is no bootstrap tarball, its packages do not fit together, or one contradicts the root file
-/// system.
+/// When the product contradicts the root file system.
 pub fn integrate(
     tree: &mut Tree,
-    roles: &[String],
+    product: &Product,
     epoch: Epoch,
     changed: &mut Vec<TreePath>,
 ) -> Result<Vec<PackageId>, Error> {
-    let roles = parse_roles(roles)?;
-    let packages = active_packages(tree)?;
-    let root = InstallRoot::resolve(&read_packages(tree, &packages)?, &roles)
-        .map_err(|found| Error::Packages(found.0))?;
+    let Product { root, roles, files, .. } = product;
     let mut accounts = Accounts::read(tree, epoch)?;
     let mut owners = BTreeMap::new();
     for (name, group) in &root.users {
@@ -72,15 +97,15 @@ pub fn integrate(
         }
     }
     accounts.write(tree)?;
-    for role in &roles {
+    for role in roles {
         let file = Node::File(Content::empty());
         tree.put(&path(&format!("{}/{role}", integration::ROLES))?, Metadata::root(0o644), file)?;
     }
-    for (at, file) in integration::files(&root) {
+    for (at, file) in files.clone().into_iter().chain(integration::files(root)) {
         tree.put(&at, Metadata::root(file.mode), Node::File(Content::bytes(file.content)))?;
     }
     units::enable(tree, integration::SETUP_UNIT, &mut Vec::new())?;
-    Ok(packages)
+    Ok(root.active.values().cloned().collect())
 }
 
 /// The ids of the active packages, from the links in `active/`.
@@ -121,7 +146,11 @@ fn read_packages(tree: &Tree, ids: &[PackageId]) -> Result<Vec<Package>, Error> 
     if problems.is_empty() { Ok(packages) } else { Err(Error::Packages(problems)) }
 }
 
-fn parse_roles(roles: &[String]) -> Result<BTreeSet<Role>, Error> {
+/// Roles by their names.
+///
+/// # Errors
+/// When one is none.
+pub fn parse_roles(roles: &[String]) -> Result<BTreeSet<Role>, Error> {
     let parse = |role: &String| {
         role.parse().map_err(|error| Error::Policy(format!("{error}, such as master or slave_public")))
     };
@@ -154,6 +183,12 @@ mod tests {
         tree
     }
 
+    fn laid(tree: &mut Tree, roles: &[&str], changed: &mut Vec<TreePath>) -> Result<Vec<PackageId>, Error> {
+        let roles: Vec<String> = roles.iter().map(ToString::to_string).collect();
+        let product = linked(tree, parse_roles(&roles)?)?;
+        integrate(tree, &product, Epoch::from_seconds(0), changed)
+    }
+
     fn read(tree: &Tree, name: &str) -> Option<String> {
         tree.read(&path(name).unwrap(), 99_999).unwrap().map(|bytes| String::from_utf8(bytes).unwrap())
     }
@@ -162,8 +197,7 @@ mod tests {
     fn packages_get_their_users_and_state_directories() {
         let mut tree = product(r#"{"username": "dcos_hello", "state_directory": true, "sysctl": {}}"#);
         let mut changed = Vec::new();
-        let packages =
-            integrate(&mut tree, &["master".to_owned()], Epoch::from_seconds(0), &mut changed).unwrap();
+        let packages = laid(&mut tree, &["master"], &mut changed).unwrap();
         assert_eq!(packages, ["hello--1a2b".parse().unwrap()]);
         assert_eq!(
             read(&tree, "etc/passwd").unwrap(),
@@ -173,7 +207,7 @@ mod tests {
         assert_eq!((tree.inode(state).metadata.uid, tree.inode(state).metadata.gid), (999, 0));
         assert_eq!(changed, [path("var/lib/dcos/hello").unwrap()]);
         changed.clear();
-        integrate(&mut tree, &[], Epoch::from_seconds(0), &mut changed).unwrap();
+        laid(&mut tree, &[], &mut changed).unwrap();
         assert_eq!(changed, [], "it has its owner already");
         assert_eq!(read(&tree, "etc/mesosphere/roles/master").unwrap(), "");
         let enabled = path("etc/systemd/system/multi-user.target.wants/dcos-setup.service").unwrap();
@@ -183,22 +217,17 @@ mod tests {
     #[test]
     fn what_is_no_product_is_refused_by_name() {
         let mut empty = Tree::new();
-        let refused =
-            integrate(&mut empty, &[], Epoch::from_seconds(0), &mut Vec::new()).unwrap_err().to_string();
+        let refused = laid(&mut empty, &[], &mut Vec::new()).unwrap_err().to_string();
         assert!(refused.contains("active"), "{refused}");
         for (info, reason) in [
             ("[]", "`hello--1a2b`: pkginfo.json"),
             (r#"{"group": "x"}"#, "username"),
             (r#"{"requires": ["other"]}"#, "`hello--1a2b` requires `other`"),
         ] {
-            let refused = integrate(&mut product(info), &[], Epoch::from_seconds(0), &mut Vec::new())
-                .unwrap_err()
-                .to_string();
+            let refused = laid(&mut product(info), &[], &mut Vec::new()).unwrap_err().to_string();
             assert!(refused.contains(reason), "{refused}");
         }
-        let refused =
-            integrate(&mut product("{}"), &["../x".to_owned()], Epoch::from_seconds(0), &mut Vec::new())
-                .unwrap_err();
+        let refused = laid(&mut product("{}"), &["../x"], &mut Vec::new()).unwrap_err();
         assert!(refused.to_string().contains("no role"), "{refused}");
     }
 }

@@ -143,6 +143,7 @@ impl Image {
             architecture: decisions.architecture.to_string(),
             epoch: decisions.epoch,
             inputs,
+            configuration: decisions.configuration,
             packages: decisions.packages.iter().map(ToString::to_string).collect(),
             roles: decisions.roles,
             boot: Boot {
@@ -200,6 +201,7 @@ pub(crate) fn kind_name(kind: InputKind) -> String {
         InputKind::OciArchive => "OCI archive".to_owned(),
         InputKind::DockerArchive => "docker archive".to_owned(),
         InputKind::Directory => "directory".to_owned(),
+        InputKind::Document => "document".to_owned(),
         other => format!("{other:?}"),
     }
 }

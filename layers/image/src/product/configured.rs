@@ -1,0 +1,96 @@
+//! A configured product: what `bake configure` wrote, laid out by the functions that hosts use.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use bake_host::assemble::{AssembleError, Layer, assemble, layers};
+use bake_host::installer::{self, Loaded};
+use bake_host::product::PRODUCT;
+use bake_host::{ROOT, Role, integration};
+use bake_tree::{Member, Tree, TreePath};
+
+use super::Product;
+use crate::error::{Error, path};
+
+/// The document of a configured product, if `path` is one or a serve directory.
+pub fn document(path: &Path) -> Option<PathBuf> {
+    let inside = path.join(PRODUCT);
+    if inside.is_file() {
+        return Some(inside);
+    }
+    path.extension().is_some_and(|extension| extension == "json").then(|| path.to_owned())
+}
+
+/// A configured product whose files have been verified.
+pub struct Configured {
+    loaded: Loaded,
+    directory: PathBuf,
+}
+
+impl Configured {
+    /// Reads a document and verifies every file that it names.
+    ///
+    /// # Errors
+    /// When the document is none, or a file is missing or not what it should be.
+    pub fn read(document: &Path) -> Result<Self, Error> {
+        let failed = |failure: installer::Failure| Error::Product(failure.to_string());
+        let loaded = installer::load(document, None).map_err(failed)?;
+        let directory = document.parent().unwrap_or(Path::new("")).to_owned();
+        installer::verify(&loaded.product, &directory).map_err(failed)?;
+        Ok(Self { loaded, directory })
+    }
+
+    /// The bytes of the document.
+    pub fn document(&self) -> &[u8] {
+        &self.loaded.bytes
+    }
+
+    /// Its archives, in order.
+    pub fn layers(&self) -> Vec<Layer<'_>> {
+        layers(&self.loaded.product)
+    }
+
+    /// Where an archive lies.
+    pub fn file(&self, layer: &Layer) -> PathBuf {
+        self.directory.join(&layer.blob.path)
+    }
+
+    /// An archive's members as they lie in an image.
+    ///
+    /// # Errors
+    /// When it holds what no package may.
+    pub fn place(&self, layer: &Layer, members: Vec<Member>) -> Result<Vec<Member>, Error> {
+        let within = |error| Error::Product(format!("`{}`: {error}", layer.blob.path));
+        layer.place(members, &install_root()?).map_err(within)
+    }
+
+    /// Links the packages in the tree, for hosts with `roles`.
+    ///
+    /// # Errors
+    /// When they do not fit together, or the product brings a file that no host can have.
+    pub fn assemble(&self, tree: &mut Tree, roles: BTreeSet<Role>) -> Result<Product, Error> {
+        let Loaded { product, bytes } = &self.loaded;
+        let root = assemble(tree, &install_root()?, &product.active, &roles, bytes);
+        let root = root.map_err(|error| match error {
+            AssembleError::Packages(problems) => Error::Packages(problems),
+            error => Error::Product(error.to_string()),
+        })?;
+        let files = integration::product_files(product).map_err(|problems| {
+            let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+            Error::Product(problems.join("; "))
+        })?;
+        Ok(Product { configuration: Some(product.config_id.clone()), root, roles, files })
+    }
+
+    /// What an image of the product lacks.
+    pub fn notes(&self) -> Option<String> {
+        let secrets = &self.loaded.product.secrets;
+        let list = secrets.join(", ");
+        (!secrets.is_empty())
+            .then(|| format!("secrets are not baked; each host needs them with mode 0600: {list}"))
+    }
+}
+
+fn install_root() -> Result<TreePath, Error> {
+    path(ROOT)
+}
