@@ -55,7 +55,6 @@ fn values_that_are_wrong_are_secret_too() {
         format!("exhibitor_admin_password: [{PASSWORD}]\n"),
         format!("exhibitor_admin_password: \"{PASSWORD}\\u0007\"\n"),
         format!("cluster_docker_credentials: {PASSWORD}\n"),
-        format!("cluster_docker_credentials: {{{PASSWORD}: 1}}\n"),
         format!(
             "exhibitor_storage_backend: aws_s3\nexhibitor_explicit_keys: true\naws_secret_access_key: [\"{AWS}\"]\n"
         ),

@@ -102,8 +102,11 @@ pub fn plan(
             Err(found) => problems.extend(found.0),
         }
     }
-    let Some(document) = document.filter(|_| problems.is_empty()) else { return Err(Problems(problems)) };
-    let (effective, notes) = resolve(&known.table, &document, &set, given, files)?;
+    let Some(document) = document else { return Err(Problems(problems)) };
+    let resolved = resolve(&known.table, &document, &set, given, files);
+    let resolved = resolved.map_err(|found| problems.extend(found.0)).ok();
+    Problems::check(problems)?;
+    let Some((effective, notes)) = resolved else { return Err(Problems(Vec::new())) };
     let files = render(&effective, &known.table, &known.files)?;
     Ok(Plan { effective, notes, files })
 }
