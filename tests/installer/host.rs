@@ -90,7 +90,7 @@ impl Product {
 /// Serves the product in the container over its loopback, and fetches the script from there as people do.
 pub fn serve(host: &Container, options: &str) {
     host.run(&format!(
-        "systemd-run --quiet --unit=web --collect /srv/tests/serve.py /srv/product/serve 8000 /run/web.log {options}"
+        "systemd-run --quiet --unit=web-$(date +%s%N) --collect /srv/tests/serve.py /srv/product/serve 8000 /run/web.log {options}"
     ));
     host.until(&format!("curl --silent --fail --output /root/dcos_install.sh {URL}/dcos_install.sh"));
 }

@@ -150,7 +150,7 @@ fn in_a_container_downloads_go_on_where_they_broke_with_servers_of_all_kinds() {
         host.run("rm /run/web.log");
         ended(&install(&host, "-d slave"), FAILED);
         assert_eq!(host.run("test -e /run/web.log || echo none").trim(), "none");
-        host.run("umount /etc && rm -rf /opt/.dcos-install && systemctl stop web");
+        host.run("umount /etc && rm -rf /opt/.dcos-install && systemctl stop 'web-*'");
     }
     // Half of another file: found out when it is whole, and fetched once more.
     serve(&host, "");

@@ -134,7 +134,7 @@ fn in_a_container_a_fit_host_passes_and_places_that_cannot_be_written_do_not() {
         ("mount --bind /etc /etc && mount -o remount,bind,ro /etc", "umount /etc", "writable/etc"),
         ("mount --bind /opt /opt && mount -o remount,bind,ro /opt", "umount /opt", "writable/opt"),
         ("mount --bind /opt /opt && mount -o remount,bind,noexec /opt", "umount /opt", "executable"),
-        ("systemctl stop web", "true", "bootstrap-url"),
+        ("systemctl stop 'web-*'", "true", "bootstrap-url"),
         ("mkdir /opt/mesosphere && touch /opt/mesosphere/else", "rm -r /opt/mesosphere", "earlier-install"),
     ];
     for (spoil, mend, name) in cases {

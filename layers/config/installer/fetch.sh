@@ -35,7 +35,7 @@ size_of() {
     if [ -f "$1" ]; then stat -c %s -- "$1"; else echo 0; fi
 }
 
-# fetch_once PATH FILE SIZE: adds what FILE lacks. Status 4: the server says that it has no such file.
+# fetch_once PATH FILE SIZE: adds what FILE lacks. Status 4: the server has no such file, or another one.
 fetch_once() {
     local source=$url/$1 said status=0
     case $url in
@@ -71,6 +71,10 @@ fetch_once() {
         return 4
         ;;
     esac
+    if [[ $(downloader) == */curl ]] && [ "$status" = 63 ]; then
+        echo 'the file is longer than it should be'
+        return 4
+    fi
     # Servers that do not know ranges: from the beginning.
     [ "$status" != 33 ] || rm -f -- "$2"
     said=${said%%status *}
@@ -88,7 +92,7 @@ fetch_file() {
         ((have < $3)) || rm -f -- "$2"
         status=0
         said=$(fetch_once "$1" "$2" "$3") || status=$?
-        [ $status != 4 ] || die 4 "$url/$1 is missing: $said" 'serve the whole serve directory, then run the same command again'
+        [ $status != 4 ] || die 4 "$url/$1: $said" 'serve the whole serve directory, then run the same command again'
         # The size is judged with the digest; only a broken connection is tried again.
         [ $status != 0 ] || return 0
         say "   again in $((try * 2)) s: $(printable "${said##*$'\n'}")"
