@@ -100,6 +100,10 @@ fn ignition_prepares_a_host_that_installs_itself_as_root() {
     assert_eq!(host.run("systemctl show --value --property=ConditionResult dcos-join.service").trim(), "no");
 }
 
+/// Exit statuses of `puppet apply --detailed-exitcodes`.
+const NOTHING: i32 = 0;
+const CHANGES: i32 = 2;
+
 #[test]
 fn ansible_and_puppet_install_a_host_and_keep_it_as_root() {
     if !is_root("a host, which is a container") {
@@ -137,8 +141,6 @@ fn ansible_and_puppet_install_a_host_and_keep_it_as_root() {
         let output = host.output(&format!("puppet apply --detailed-exitcodes {arguments} {manifest}"));
         output.status.code().unwrap_or_else(|| panic!("{output:?}"))
     };
-    const NOTHING: i32 = 0;
-    const CHANGES: i32 = 2;
     assert_eq!(apply("--noop"), NOTHING);
     host.run("test ! -e /opt/mesosphere");
     assert_eq!(apply(""), CHANGES);
