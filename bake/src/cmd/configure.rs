@@ -105,10 +105,8 @@ fn compare(
 
 fn known_without_artifacts(args: &ConfigureArgs, extensions: &Extensions) -> Result<Known, Failure> {
     // Editors want a schema long before there is a tree.
-    let config = match args.artifacts.exists() {
-        true => Artifacts::read(&args.artifacts)?.config()?,
-        false => BTreeMap::new(),
-    };
+    let config =
+        if args.artifacts.exists() { Artifacts::read(&args.artifacts)?.config()? } else { BTreeMap::new() };
     Ok(configure::known(&config, extensions).map_err(Error::from)?)
 }
 
