@@ -3,8 +3,6 @@
 //! Values bring the quotes that they need; [`place`] holds templates to writing them where that is true.
 
 pub mod place;
-#[cfg(test)]
-mod tests;
 
 use std::fmt::Write;
 

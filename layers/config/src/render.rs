@@ -4,8 +4,6 @@ mod builtin;
 mod documents;
 mod parse;
 mod paths;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 

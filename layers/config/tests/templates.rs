@@ -195,7 +195,11 @@ fn values_stand_only_where_they_are_one_value() {
     for (syntax, text, expected) in [
         ("json", "[\n\"{{ cluster_name }}\"\n]", "templates/x: it does not make JSON"),
         ("json", "{ {{ cluster_name }} }", "does not make JSON"),
-        ("yaml", "a:\n  b: \"{{ cluster_name }}\"\n", "values bring their own quotes"),
+        (
+            "yaml",
+            "a:\n  b: \"{{ cluster_name }}\"\n",
+            "templates/x:2: `cluster_name`: it stands within quotes",
+        ),
         ("yaml", "a: |\n  {{ cluster_name }}\n", "templates/x:2: `cluster_name`: it stands within quotes"),
         ("yaml", "a: b # {{ cluster_name }}\n", "templates/x:1: `cluster_name`"),
         (
