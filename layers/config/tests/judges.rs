@@ -230,7 +230,7 @@ fn systemd(text: &str) -> Vec<String> {
                     c if "\"\\`$".contains(c) || !quoted => value.push(c),
                     c => value.extend(['\\', c]),
                 },
-                '\'' | '"' | '#' | ';' | ' ' if !quoted => panic!("{line}"),
+                '\'' | '"' | ' ' if !quoted => panic!("{line}"),
                 c => value.push(c),
             }
         }
