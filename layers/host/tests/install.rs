@@ -216,11 +216,11 @@ fn neither_umask_nor_what_directories_hand_down_shows() {
 
 #[test]
 fn what_is_damaged_is_refused_and_nothing_is_left() {
-    let change: [(&str, fn(&Path)); 4] = [
+    type Damage = fn(&Path);
+    let change: [(&str, Damage); 4] = [
         ("has the digest", |file| {
-            let mut bytes = fs::read(file).unwrap();
             // Reads as a tar, so that only its digest tells.
-            bytes.clone_from(&fs::read(file.with_file_name("same-size")).unwrap());
+            let bytes = fs::read(file.with_file_name("same-size")).unwrap();
             fs::write(file, bytes).unwrap();
         }),
         ("expected the file with sha256", |file| {
@@ -346,7 +346,9 @@ fn secrets_come_in_an_archive_of_exactly_the_files_that_are_named() {
     let secrets = |names: &[&str]| {
         let _ = fs::remove_dir_all(yard.at("secret"));
         fs::create_dir(yard.at("secret")).unwrap();
-        names.iter().for_each(|name| put(&yard.at("secret").join(name), "hunter2", 0o644));
+        for name in names {
+            put(&yard.at("secret").join(name), "hunter2", 0o644);
+        }
         let tar =
             Command::new("tar").arg("-cf").arg(&archive).arg("-C").arg(yard.at("secret")).arg(".").status();
         assert!(tar.unwrap().success());

@@ -211,7 +211,7 @@ impl Layers<'_> {
             let opened = open_overlay(&file, &self.options)?;
             self.take("product", &file, opened.inputs, opened.notes, opened.warnings);
             for (members, policy) in opened.layers {
-                self.apply(path, configured.place(&layer, members)?, policy)?;
+                self.apply(path, Configured::place(&layer, members)?, policy)?;
             }
             self.tree.seal();
         }

@@ -23,7 +23,7 @@ pub struct ImageSpec {
     pub overlays: Vec<PathBuf>,
     /// Whether overlays that are directories keep owners, modes and times.
     pub preserve: bool,
-    /// Bootstrap tarball.
+    /// Serve directory, its `product.json`, or a bootstrap tarball.
     pub product: Option<PathBuf>,
     /// Roles that every host of the image has.
     pub roles: Vec<String>,

@@ -96,9 +96,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
             let loaded = installer::load(&args.product, args.sha256)?;
             installer::verify(&loaded.product, &args.from)?;
             let config_id = &loaded.product.config_id;
-            match args.json {
-                true => print_json(&serde_json::json!({"config_id": config_id, "verified": true})),
-                false => print(&format!("verified: {config_id}")),
+            if args.json {
+                print_json(&serde_json::json!({"config_id": config_id, "verified": true}))
+            } else {
+                print(&format!("verified: {config_id}"))
             }
         }
         Command::Unpack(args) => installer::unpack(&args.archive, &args.directory, args.sha256),

@@ -96,10 +96,10 @@ impl<'a> Host<'a> {
         for (path, file) in files {
             let (directory, name) = path.split().expect("no file is the root");
             let directory = self.root.make(&directory)?;
-            if self.is_there(&directory, name, &file).map_err(self.io("reading", &path))? {
+            if is_there(&directory, name, &file).map_err(self.io("reading", &path))? {
                 continue;
             }
-            self.write(&directory, name, &file).map_err(self.io("writing", &path))?;
+            write(&directory, name, &file).map_err(self.io("writing", &path))?;
             self.say(&format!("wrote /{}", path.as_bytes().escape_ascii()));
         }
         Ok(())
@@ -138,44 +138,46 @@ impl<'a> Host<'a> {
         Ok(())
     }
 
-    fn is_there(&self, directory: &OwnedFd, name: &[u8], file: &HostEntry) -> Result<bool, Errno> {
-        let Some(stat) = place::stat(directory, name)? else { return Ok(false) };
-        match place::kind(&stat) {
-            FileType::RegularFile => {}
-            FileType::Directory => return Err(Errno::ISDIR),
-            // A link is replaced and never followed.
-            _ => return Ok(false),
-        }
-        let same_owner = !place::is_superuser() || (stat.st_uid, stat.st_gid) == (0, 0);
-        let mode = u32::from(file.mode);
-        if !same_owner || stat.st_mode & 0o7777 != mode || stat.st_size != file.content.len() as i64 {
-            return Ok(false);
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let handle = rustix::fs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())?;
-        let mut content = Vec::new();
-        let read = File::from(handle).take(file.content.len() as u64 + 1).read_to_end(&mut content);
-        Ok(read.is_ok() && content == file.content)
-    }
-
-    fn write(&self, directory: &OwnedFd, name: &[u8], file: &HostEntry) -> std::io::Result<()> {
-        clear(directory)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let handle = rustix::fs::openat(directory, UNFINISHED, flags, Mode::from_raw_mode(0o600))?;
-        let mut handle = File::from(handle);
-        handle.write_all(&file.content)?;
-        if place::is_superuser() {
-            rustix::fs::fchown(&handle, Some(Uid::ROOT), Some(Gid::ROOT))?;
-        }
-        rustix::fs::fchmod(&handle, Mode::from_raw_mode(file.mode.into()))?;
-        handle.sync_all()?;
-        rustix::fs::renameat(directory, UNFINISHED, directory, OsStr::from_bytes(name))?;
-        Ok(rustix::fs::fsync(directory)?)
-    }
-
     fn io<E: std::fmt::Display>(&self, action: &str, path: &TreePath) -> impl FnOnce(E) -> Failure {
         Failure::io(action, self.root.shown(path))
     }
+}
+
+/// Whether a file is so already.
+fn is_there(directory: &OwnedFd, name: &[u8], file: &HostEntry) -> Result<bool, Errno> {
+    let Some(stat) = place::stat(directory, name)? else { return Ok(false) };
+    match place::kind(&stat) {
+        FileType::RegularFile => {}
+        FileType::Directory => return Err(Errno::ISDIR),
+        // A link is replaced and never followed.
+        _ => return Ok(false),
+    }
+    let same_owner = !place::is_superuser() || (stat.st_uid, stat.st_gid) == (0, 0);
+    let mode = u32::from(file.mode);
+    if !same_owner || stat.st_mode & 0o7777 != mode || stat.st_size != file.content.len() as i64 {
+        return Ok(false);
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())?;
+    let mut content = Vec::new();
+    let read = File::from(handle).take(file.content.len() as u64 + 1).read_to_end(&mut content);
+    Ok(read.is_ok() && content == file.content)
+}
+
+/// Writes a file whole.
+fn write(directory: &OwnedFd, name: &[u8], file: &HostEntry) -> std::io::Result<()> {
+    clear(directory)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(directory, UNFINISHED, flags, Mode::from_raw_mode(0o600))?;
+    let mut handle = File::from(handle);
+    handle.write_all(&file.content)?;
+    if place::is_superuser() {
+        rustix::fs::fchown(&handle, Some(Uid::ROOT), Some(Gid::ROOT))?;
+    }
+    rustix::fs::fchmod(&handle, Mode::from_raw_mode(file.mode.into()))?;
+    handle.sync_all()?;
+    rustix::fs::renameat(directory, UNFINISHED, directory, OsStr::from_bytes(name))?;
+    Ok(rustix::fs::fsync(directory)?)
 }
 
 /// Takes away what a run that was killed left.

@@ -52,7 +52,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Product, String> {
             return Err(format!("names the file `{}`: expected a relative path without `..`", blob.path));
         }
     }
-    for id in product.packages.keys().filter(|id| product.bootstrap.packages.contains(id)) {
+    if let Some(id) = product.packages.keys().find(|id| product.bootstrap.packages.contains(id)) {
         return Err(format!("has `{id}` twice: in the bootstrap tarball and beside it"));
     }
     for id in &product.active {

@@ -59,7 +59,7 @@ impl Configured {
     ///
     /// # Errors
     /// When it holds what no package may.
-    pub fn place(&self, layer: &Layer, members: Vec<Member>) -> Result<Vec<Member>, Error> {
+    pub fn place(layer: &Layer, members: Vec<Member>) -> Result<Vec<Member>, Error> {
         let within = |error| Error::Product(format!("`{}`: {error}", layer.blob.path));
         layer.place(members, &install_root()?).map_err(within)
     }
