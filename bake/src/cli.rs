@@ -222,7 +222,7 @@ pub struct ImageArgs {
     /// Keep owners, modes and times of overlays that are directories, which are root, 0644 or 0755 and the epoch otherwise
     #[arg(long)]
     pub preserve: bool,
-    /// Bootstrap tarball, extracted to /opt/mesosphere
+    /// Serve directory (or its product.json), or bootstrap tarball: laid out in /opt/mesosphere as on hosts
     #[arg(long, value_name = "PATH")]
     pub product: Option<PathBuf>,
     /// Role that every host of this image has; without it the image takes its role at boot; may be repeated
