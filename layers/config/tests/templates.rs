@@ -148,6 +148,7 @@ fn every_built_in_template_is_used_and_listed() {
 const HOSTILE: &str = "x'\"; touch INJECTED; $(touch INJECTED) `touch INJECTED` {{ 7*7 }} {% if %} \\";
 
 #[test]
+#[allow(clippy::case_sensitive_file_extension_comparisons)] // these names are ours
 fn hostile_texts_neither_run_nor_expand() {
     let quoted = serde_json::to_string(HOSTILE).unwrap();
     let text = format!(

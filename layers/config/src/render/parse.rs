@@ -92,7 +92,7 @@ impl Reader<'_> {
             let place = self.place(key.span().start);
             self.problem(&place, name, message);
         }
-        let target = self.choice(&fields, "target", &TARGETS, |it| it.name()).unwrap_or(Target::Config);
+        let target = self.choice(&fields, "target", &TARGETS, Target::name).unwrap_or(Target::Config);
         let path = self.text_of(&fields, "path").map_or_else(|| name.to_owned(), |(path, _)| path);
         if let Err(message) = paths::check(target, &path) {
             self.problem(&fields.place, &path, message);
@@ -112,7 +112,7 @@ impl Reader<'_> {
     ) -> Option<Made> {
         let link = self.text_of(fields, "link");
         let template = self.text_of(fields, "template");
-        let syntax = self.choice(fields, "syntax", &Syntax::ALL, |it| it.name());
+        let syntax = self.choice(fields, "syntax", &Syntax::ALL, Syntax::name);
         let mode = self.mode(fields, target);
         match (link, template) {
             (Some((link, place)), None) => {
@@ -137,7 +137,7 @@ impl Reader<'_> {
                     self.problem(
                         &fields.place,
                         fields.name,
-                        format!("expected `syntax`, one of {}", all(&Syntax::ALL, |it| it.name())),
+                        format!("expected `syntax`, one of {}", all(&Syntax::ALL, Syntax::name)),
                     );
                 }
                 let template = Template::new(&format!("{}/{name}", self.directory), text);
@@ -159,7 +159,7 @@ impl Reader<'_> {
         let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| text.len() == 4 && *mode <= 0o777);
         match mode {
             None => {
-                self.problem(&place, fields.name, "expected a mode of four octal digits, such as \"0644\"")
+                self.problem(&place, fields.name, "expected a mode of four octal digits, such as \"0644\"");
             }
             Some(mode) if target == Target::Secret && mode != 0o600 => {
                 self.problem(&place, fields.name, "a file with secrets has the mode \"0600\"");
@@ -196,7 +196,9 @@ impl Reader<'_> {
                 Some(any_of) => {
                     conditions.push(Condition { parameter: parameter.get_ref().to_string(), any_of });
                 }
-                None => self.problem(&place, fields.name, "expected texts, numbers, true or false in `when`"),
+                None => {
+                    self.problem(&place, fields.name, "expected texts, numbers, true or false in `when`");
+                }
             }
         }
         conditions

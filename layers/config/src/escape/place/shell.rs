@@ -43,14 +43,11 @@ impl Script {
                     self.plain(c, &mut rest)?;
                     continue;
                 }
-                State::Single if c == '\'' => self.state = State::Plain,
+                State::Single | State::Ansi if c == '\'' => self.state = State::Plain,
                 State::Comment if c == '\n' => self.state = State::Plain,
                 State::Ansi | State::Double if c == '\\' => {
-                    if rest.next().is_none() {
-                        return Err("a backslash within quotes stands before a value");
-                    }
+                    rest.next().ok_or("a backslash within quotes stands before a value")?;
                 }
-                State::Ansi if c == '\'' => self.state = State::Plain,
                 State::Double if c == '"' => self.state = State::Plain,
                 State::Double if c == '`' => return Err(BACKTICK),
                 State::Double if c == '$' => substitution(&mut rest)?,
@@ -75,7 +72,7 @@ impl Script {
             '"' => self.state = State::Double,
             '`' => return Err(BACKTICK),
             '#' if self.last[1].is_whitespace() || ";&|()<>".contains(self.last[1]) => {
-                self.state = State::Comment
+                self.state = State::Comment;
             }
             '<' if rest.as_str().starts_with('<') => {
                 rest.next();
