@@ -27,6 +27,24 @@ take_units() {
     done
 }
 
+# Links what a package has for a role into the install root, where it is not linked yet: a host that was not
+# installed for its role gets here what the others have.
+link_role() {
+    for directory in bin etc include lib; do
+        from=$(readlink -f "$1")/${directory}_$2
+        [ -d "$from" ] || continue
+        # The shells of find expand them.
+        # shellcheck disable=SC2016
+        (
+            cd "$from"
+            find . -type d -exec sh -c 'for path; do mkdir -p "$0/$path"; done' "$root/$directory" {} +
+            find . ! -type d -exec sh -c 'from=$1; shift
+                for path; do [ -L "$0/$path" ] || ln -s "$from/${path#./}" "$0/$path"; done' \
+                "$root/$directory" "$from" {} +
+        )
+    done
+}
+
 # Stops while systemd still knows how; the link goes last, so that a run that was killed is made up for.
 drop_other_units() {
     for link in "$wants"/*; do
@@ -52,13 +70,15 @@ for package in "$root"/active/*; do
     [ -n "$roles" ] || break
     take_units "$package/dcos.target.wants"
     for role in $roles; do
+        link_role "$package" "$role"
         take_units "$package/dcos.target.wants_$role"
     done
 done
 drop_other_units
 systemctl daemon-reload
 if [ -z "$roles" ]; then
-    echo "dcos-setup: waiting for a role: none in /etc/mesosphere/roles, the credential dcos.roles or dcos.roles= of the kernel"
+    # A warning, so that it reaches consoles that show nothing less.
+    echo "<4>dcos-setup: waiting for a role: none in /etc/mesosphere/roles, the credential dcos.roles or dcos.roles= of the kernel"
     exit 0
 fi
 systemctl start --no-block dcos.target
