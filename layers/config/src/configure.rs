@@ -94,15 +94,15 @@ pub fn plan(
 ) -> Result<Plan, Problems> {
     let mut problems = Vec::new();
     let (name, bytes) = &written.config;
-    let document = yaml::read(name, bytes).map_err(|found| problems.extend(found.0)).ok();
+    let document = yaml::read_marked(name, bytes, &mut problems);
     let mut set = Vec::new();
     for text in &written.set {
-        match parse_set(text) {
-            Ok(entry) => set.push(entry),
-            Err(found) => problems.extend(found.0),
-        }
+        set.extend(parse_set(text, &mut problems));
     }
-    let Some(document) = document else { return Err(Problems(problems)) };
+    let Some(document) = document else {
+        Problems::check(problems)?;
+        return Err(Problems(Vec::new()));
+    };
     let resolved = resolve(&known.table, &document, &set, given, files);
     let resolved = resolved.map_err(|found| problems.extend(found.0)).ok();
     Problems::check(problems)?;
@@ -149,13 +149,22 @@ pub fn roles(inside: &Inside) -> Vec<String> {
     roles
 }
 
-fn parse_set(text: &str) -> Result<(String, Node), Problems> {
+/// The parameter and the value of a `--set`, which is marked where it is refused.
+fn parse_set(text: &str, problems: &mut Vec<Problem>) -> Option<(String, Node)> {
     let place = Place::file("--set");
     let Some((name, value)) = text.split_once('=') else {
         let message = format!("`{text}` has no `=`: expected NAME=VALUE");
-        return Err(Problems(vec![Problem::new(&place, "", message)]));
+        problems.push(Problem::new(&place, "", message));
+        return None;
     };
-    Ok((name.to_owned(), yaml::scalar(value, &place)?))
+    let mut found = Vec::new();
+    let node = yaml::scalar_marked(value, &place, &mut found);
+    // Of several arguments the place tells too little; what is within the value names itself.
+    problems.extend(found.into_iter().map(|problem| match problem.name.as_str() {
+        "" => Problem { name: name.to_owned(), ..problem },
+        inner => Problem { name: format!("{name}.{inner}"), ..problem },
+    }));
+    Some((name.to_owned(), node))
 }
 
 impl From<Problem> for Error {

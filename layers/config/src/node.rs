@@ -30,6 +30,8 @@ pub enum Kind {
     List(Vec<Node>),
     /// Keys and values in the order they were written; no key twice.
     Map(Vec<(Key, Node)>),
+    /// What the reader has refused, and told of already.
+    Refused,
 }
 
 /// The key of an entry and where it was written.
@@ -70,7 +72,7 @@ impl Node {
     /// The value without its places. Numbers with a fraction that JSON cannot hold become texts.
     pub fn to_json(&self) -> Value {
         match &self.kind {
-            Kind::Null => Value::Null,
+            Kind::Null | Kind::Refused => Value::Null,
             Kind::Bool(value) => Value::Bool(*value),
             Kind::Int(value) => Value::from(*value),
             Kind::Float(text) => text.parse().ok().map_or_else(|| Value::from(text.clone()), Value::Number),
@@ -91,6 +93,17 @@ impl Node {
             Kind::Text(_) => "a text",
             Kind::List(_) => "a list",
             Kind::Map(_) => "a mapping",
+            Kind::Refused => "refused",
+        }
+    }
+
+    /// Whether it, or something in it, was refused.
+    pub fn has_refused(&self) -> bool {
+        match &self.kind {
+            Kind::Refused => true,
+            Kind::List(items) => items.iter().any(Self::has_refused),
+            Kind::Map(entries) => entries.iter().any(|(_, node)| node.has_refused()),
+            _ => false,
         }
     }
 }

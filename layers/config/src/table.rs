@@ -78,10 +78,20 @@ pub struct Condition {
 }
 
 impl Parameter {
-    /// The value in the one form of its type. Messages about a secret repeat nothing of it.
+    /// The value in the one form of its type. Messages about a secret repeat nothing of it. What was refused already
+    /// is an error without a problem.
     pub fn check(&self, node: &Node) -> Result<Value, Vec<Problem>> {
-        self.kind.check(&self.name, node).map_err(|problems| {
-            if !self.secret {
+        self.check_as(node, self.secret)
+    }
+
+    /// The value like [`Self::check`], for one that may be secret though the parameter is not.
+    pub(crate) fn check_as(&self, node: &Node, secret: bool) -> Result<Value, Vec<Problem>> {
+        let checked = match self.kind.check(&self.name, node) {
+            Ok(_) if node.has_refused() => Err(vec![]),
+            checked => checked,
+        };
+        checked.map_err(|problems| {
+            if !secret {
                 return problems;
             }
             let message = format!("is not {} (secret, so not shown)", self.kind.expected());

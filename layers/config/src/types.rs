@@ -97,7 +97,7 @@ fn got(node: &Node) -> String {
         Kind::Float(text) => quote(text.clone()),
         Kind::Text(text) if text.is_empty() => "the empty text".into(),
         Kind::Text(text) => quote(text.chars().flat_map(char::escape_debug).collect()),
-        Kind::Null | Kind::List(_) | Kind::Map(_) => node.describe().into(),
+        Kind::Null | Kind::List(_) | Kind::Map(_) | Kind::Refused => node.describe().into(),
     }
 }
 
@@ -113,9 +113,13 @@ fn decimal(text: &str) -> Option<i64> {
 }
 
 impl Type {
-    /// The value in the one form of this type; problems name the nested place, such as `master_list[1]`.
+    /// The value in the one form of this type; problems name the nested place, such as `master_list[1]`. What was
+    /// refused already is an error without a problem.
     pub fn check(&self, name: &str, node: &Node) -> Result<Value, Vec<Problem>> {
         let expected = || self.expected();
+        if node.kind == Kind::Refused {
+            return Err(vec![]);
+        }
         if node.kind == Kind::Null && !matches!(self, Self::OrNull(_)) {
             let fix = if name.contains(['.', '[']) { "" } else { "; leave it out to have its default" };
             return Err(wrong(name, node, format!("has no value, expected {}{fix}", expected())));
@@ -237,6 +241,7 @@ fn list(name: &str, node: &Node, of: &Type, distinct: bool, lengths: &[usize], e
         return Err(wrong(name, &node, format!("is {}, expected {expected}", got(&node))));
     };
     let mut problems = vec![];
+    let mut whole = true;
     let mut values: Vec<Value> = vec![];
     let mut seen = BTreeSet::new();
     for (at, item) in items.iter().enumerate() {
@@ -250,13 +255,16 @@ fn list(name: &str, node: &Node, of: &Type, distinct: bool, lengths: &[usize], e
                 ));
             }
             Ok(value) => values.push(value),
-            Err(found) => problems.extend(found),
+            Err(found) => {
+                whole = false;
+                problems.extend(found);
+            }
         }
     }
     if !lengths.is_empty() && !lengths.contains(&items.len()) {
         problems.extend(wrong(name, &node, format!("has {} values, expected {expected}", items.len())));
     }
-    if problems.is_empty() { Ok(Value::Array(values)) } else { Err(problems) }
+    if whole && problems.is_empty() { Ok(Value::Array(values)) } else { Err(problems) }
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use bake_config::{Effective, Files, Note, Problem, Problems, Source, Table, resolve, yaml};
+use bake_config::{
+    Effective, FileTable, Files, Note, Problem, Problems, Source, Table, configure, resolve, yaml,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -258,6 +260,46 @@ fn rules_about_several_parameters_are_told_once() {
 }
 
 #[test]
+fn traps_of_yaml_are_told_of_with_all_else() {
+    let text = format!(
+        "{}calico_enabled: yes\ncalico_veth_mtu: 1\nmaster_list: [&a 192.0.2.1, 192.0.2.2, 192.0.2.3]\nnum_masters: 5\n\
+         custom_checks: {{node_checks: {{checks: on}}}}\nenable_lb: true\nenable_lb: maybe\nno_such: off\n\
+         dcos_overlay_network: {{overlays: [{{name: x, subnet: 1:20, prefix: 24}}]}}\n",
+        GOOD.replace("master_list", "#").replace("cluster_name: test", "cluster_name: 0123"),
+    );
+    let known = configure::Known { table: TABLE.clone(), files: FileTable::builtin().unwrap() };
+    let set = ["dns_search=[a", "calico_vxlan_vni=off", "calico_vxlan_port=0"];
+    let written = configure::Written {
+        config: ("c".to_owned(), text.into_bytes()),
+        set: set.map(str::to_owned).into(),
+    };
+    let problems = configure::plan(&known, &written, &BTreeMap::new(), &Scripts).map(|_| ()).unwrap_err().0;
+    let told: Vec<_> = problems
+        .iter()
+        .map(|problem| (format!("{}:{}", problem.place.file, problem.place.line), problem.name.as_str()))
+        .collect();
+    let expected = [
+        ("--set:0", "calico_vxlan_port"),
+        ("--set:0", "calico_vxlan_vni"),
+        ("--set:0", "dns_search"),
+        ("c:2", ""),
+        ("c:6", ""),
+        ("c:7", "calico_veth_mtu"),
+        ("c:8", ""),
+        ("c:10", ""),
+        ("c:12", "enable_lb"),
+        ("c:13", "no_such"),
+        ("c:13", ""),
+        ("c:14", "dcos_overlay_network"),
+        ("c:14", "dcos_overlay_network"),
+        ("c:14", "dcos_overlay_network"),
+        ("c:14", ""),
+    ];
+    let expected = expected.map(|(place, name)| (place.to_owned(), name));
+    assert_eq!(told, expected, "{problems:#?}");
+}
+
+#[test]
 fn a_failed_parameter_silences_its_dependents_only() {
     let told = bad("master_list_: 1\nip_detect_filename: genconf/none\ncalico_veth_mtu: 1\n");
     assert_eq!(told.len(), 3, "{told:?}");
@@ -299,7 +341,7 @@ fn secrets_stay_secret() {
         )
         .unwrap();
     let problems = resolve_in(&table, &text, &[]).unwrap_err().to_string();
-    assert!(problems.contains("`number`: does not fit (secret, so not shown)"), "{problems}");
+    assert!(problems.contains("`number`: is not a whole number (secret, so not shown)"), "{problems}");
     let problems = bad("exhibitor_admin_password: [hunter2]\n");
     assert_eq!(problems.len(), 1);
     assert!(!problems[0].contains("hunter2"), "{problems:?}");

@@ -147,14 +147,7 @@ impl Resolver<'_> {
         let value =
             calculation.run(&view).map_err(|message| vec![Problem::new(&place, &parameter.name, message)]);
         let secret = parameter.secret || (!calculation.public && self.reads_secret(&calculation));
-        let value = value.and_then(|value| {
-            parameter.check(&Node::from_json(&value, &place)).map_err(|problems| {
-                let hidden =
-                    |message| if secret { "does not fit (secret, so not shown)".to_owned() } else { message };
-                let told = |problem: Problem| Problem::new(&place, problem.name, hidden(problem.message));
-                problems.into_iter().map(told).collect()
-            })
-        });
+        let value = value.and_then(|value| parameter.check_as(&Node::from_json(&value, &place), secret));
         match value {
             Ok(value) if parameter.default.as_ref() == Some(&value) => {
                 self.take(parameter, value, Source::Default, parameter.secret)

@@ -14,6 +14,7 @@ pub(super) fn gather<'a>(
     let mut written = BTreeMap::new();
     let entries = match &document.kind {
         Kind::Map(entries) => entries.as_slice(),
+        Kind::Refused => &[],
         _ => {
             let message = format!("holds {}; expected a mapping of parameters", document.describe());
             problems.push(Problem::new(&document.place, "", message));

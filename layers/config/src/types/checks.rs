@@ -49,6 +49,7 @@ fn node_checks(name: &str, node: &Node) -> Checked {
                 Kind::Text(text) => Some(text.as_str()),
                 _ => None,
             })),
+            Kind::Refused => {}
             _ => problems.extend(wrong(&format!("{name}.{}", key.name), part, "is JSON in a mapping")),
         }
     }
@@ -67,6 +68,7 @@ fn node_checks(name: &str, node: &Node) -> Checked {
                 for (at, node) in names.iter().enumerate() {
                     match &node.kind {
                         Kind::Text(text) if known.contains(text.as_str()) => {}
+                        Kind::Refused => {}
                         _ => problems.extend(wrong(
                             &format!("{name}[{at}]"),
                             node,

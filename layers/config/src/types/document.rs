@@ -78,6 +78,7 @@ fn sysctl(name: &str, key: &Key, node: &Node) -> Checked {
         return Err(vec![Problem::new(&key.place, name, message)]);
     }
     match text_of(node) {
+        None if node.kind == Kind::Refused => Err(vec![]),
         Some(_) => Type::Text(Form::Word).check(name, node),
         None => Err(wrong(name, node, format!("is {}, expected a number or a text", got(node)))),
     }
@@ -87,6 +88,7 @@ fn sysctl(name: &str, key: &Key, node: &Node) -> Checked {
 pub fn entries<'a>(name: &str, node: &'a Node, expected: &str) -> Result<&'a [(Key, Node)], Vec<Problem>> {
     match &node.kind {
         Kind::Map(entries) => Ok(entries),
+        Kind::Refused => Err(vec![]),
         _ => Err(wrong(name, node, format!("is {}, expected {expected}", node.describe()))),
     }
 }
@@ -94,16 +96,20 @@ pub fn entries<'a>(name: &str, node: &'a Node, expected: &str) -> Result<&'a [(K
 /// Checks each entry; problems name it.
 pub fn each(name: &str, entries: &[(Key, Node)], check: impl Fn(&str, &Key, &Node) -> Checked) -> Checked {
     let mut problems = vec![];
+    let mut whole = true;
     let mut map = Map::new();
     for (key, node) in entries {
         match check(&format!("{name}.{}", shown(&key.name)), key, node) {
             Ok(value) => {
                 map.insert(key.name.clone(), value);
             }
-            Err(found) => problems.extend(found),
+            Err(found) => {
+                whole = false;
+                problems.extend(found);
+            }
         }
     }
-    if problems.is_empty() { Ok(Value::Object(map)) } else { Err(problems) }
+    if whole { Ok(Value::Object(map)) } else { Err(problems) }
 }
 
 /// A key in the name of what is wrong: on one line, whatever it holds.

@@ -35,6 +35,7 @@ pub fn check(name: &str, node: &Node) -> Checked {
         }
     };
     let Kind::Map(entries) = &node.kind else { return Err(problems) };
+    let mut whole = document != Value::Null;
     for (key, node) in entries {
         let name = format!("{name}.{}", key.name);
         match (key.name.as_str(), &node.kind) {
@@ -49,12 +50,15 @@ pub fn check(name: &str, node: &Node) -> Checked {
             },
             ("overlays", Kind::List(items)) => match overlays(&name, node, items) {
                 Ok(overlays) => document["overlays"] = overlays,
-                Err(found) => problems.extend(found),
+                Err(found) => {
+                    whole = false;
+                    problems.extend(found);
+                }
             },
             _ => {}
         }
     }
-    if problems.is_empty() { Ok(document) } else { Err(problems) }
+    if whole && problems.is_empty() { Ok(document) } else { Err(problems) }
 }
 
 fn mac(text: &str) -> Option<String> {
@@ -67,6 +71,7 @@ fn mac(text: &str) -> Option<String> {
 
 fn overlays(name: &str, node: &Node, items: &[Node]) -> Checked {
     let mut problems = vec![];
+    let mut whole = true;
     let mut values: Vec<Value> = vec![];
     if items.is_empty() {
         problems.extend(wrong(name, node, "is empty, expected at least one overlay network"));
@@ -82,10 +87,13 @@ fn overlays(name: &str, node: &Node, items: &[Node]) -> Checked {
                 ));
             }
             Ok(value) => values.push(value),
-            Err(found) => problems.extend(found),
+            Err(found) => {
+                whole = false;
+                problems.extend(found);
+            }
         }
     }
-    if problems.is_empty() { Ok(Value::Array(values)) } else { Err(problems) }
+    if whole && problems.is_empty() { Ok(Value::Array(values)) } else { Err(problems) }
 }
 
 fn overlay(name: &str, node: &Node) -> Checked {
