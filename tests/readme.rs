@@ -45,6 +45,9 @@ fn furnish(directory: &Path, readme: &str) {
     }
     let [spec] = blocks(readme, "toml")[..] else { panic!("the README has one spec file") };
     fs::write(directory.join("bake.toml"), spec).unwrap();
+    let [configuration] = blocks(readme, "yaml")[..] else { panic!("the README has one configuration") };
+    fs::create_dir(directory.join("genconf")).unwrap();
+    fs::write(directory.join("genconf/config.yaml"), configuration).unwrap();
 }
 
 #[test]
@@ -74,6 +77,9 @@ fn every_command_works_as_written() {
         "golden/debian.qcow2",
         "masters/master.raw",
         "all/web/web.qcow2",
+        "serve/dcos_install.sh",
+        "dcos_install_all.sh",
+        "configured/debian.raw",
     ] {
         assert!(scratch.path().join(made).exists(), "{made}");
     }
