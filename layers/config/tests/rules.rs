@@ -300,6 +300,16 @@ fn traps_of_yaml_are_told_of_with_all_else() {
 }
 
 #[test]
+fn exceptions_of_a_proxy_are_for_a_proxy() {
+    let (effective, notes) = resolve_in(&TABLE, &format!("{GOOD}no_proxy: [.example.com]\n"), &[]).unwrap();
+    assert_eq!(effective.get("no_proxy"), None);
+    assert!(!value(&effective, "no_proxy_final").to_string().contains("example.com"));
+    assert_eq!(notes.len(), 1);
+    let effective = good("use_proxy: true\nhttp_proxy: p:1\nhttps_proxy: p:1\nno_proxy: [.example.com]\n");
+    assert!(value(&effective, "no_proxy_final").to_string().contains(".example.com"));
+}
+
+#[test]
 fn a_failed_parameter_silences_its_dependents_only() {
     let told = bad("master_list_: 1\nip_detect_filename: genconf/none\ncalico_veth_mtu: 1\n");
     assert_eq!(told.len(), 3, "{told:?}");

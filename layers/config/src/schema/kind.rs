@@ -68,6 +68,7 @@ fn text(form: Form) -> Value {
         Form::RsaPublicKey => "-----BEGIN ",
         Form::Line
         | Form::Lines
+        | Form::Proxy
         | Form::Word
         | Form::RelativePath
         | Form::FileName

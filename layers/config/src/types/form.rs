@@ -17,6 +17,8 @@ pub enum Form {
     BaseUrl,
     /// An `https://` URL to which paths are added: without a slash at its end.
     HttpsBaseUrl,
+    /// A proxy: a URL, or a host and a port, without somebody's name and password; may be empty.
+    Proxy,
     /// A path from the root, in its shortest form.
     AbsolutePath,
     /// A path without a slash at either end, in its shortest form.
@@ -78,6 +80,7 @@ pub const FORMS: &[(Form, &str, &str)] = &[
         "a URL such as `http://host:port/path` or `file:///path`, without `/` at its end",
     ),
     (Form::HttpsBaseUrl, "https-base-url", "a URL that begins with `https://`, without `/` at its end"),
+    (Form::Proxy, "proxy", "a proxy such as `http://host:port`"),
     (
         Form::AbsolutePath,
         "absolute-path",

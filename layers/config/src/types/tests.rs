@@ -108,7 +108,7 @@ fn texts_are_of_their_forms() {
     for (form, good, bad) in [
         (Form::Word, "two words", " a"),
         (Form::Lines, "a\n\tb", "a\u{1b}b"),
-        (Form::Url, "https://u@h.example:8080/a?b#c", "https://h.example:0/"),
+        (Form::Url, "https://h.example:8080/a@b?b#c", "https://h.example:0/"),
         (Form::Url, "http://[2001:db8::1]:80/", "http://h.example/$(id) "),
         (Form::HttpsUrl, "https://a", "http://a"),
         (Form::BaseUrl, "file:///a", "file://a"),
@@ -139,6 +139,9 @@ fn texts_are_of_their_forms() {
         assert_eq!(of_form(form, good), good, "{form:?}");
         let said = of_form(form, bad);
         assert!(said.starts_with("! ") && said.ends_with(form.expected()), "{form:?}: {said}");
+    }
+    for proxy in ["http://h.example:3128", "h.example:3128", "socks5://[::1]:1080/", "two words", ""] {
+        assert_eq!(of_form(Form::Proxy, proxy), proxy);
     }
     assert_eq!(of_form(Form::Ipv6, "FD01:C:0::0"), "fd01:c::");
     assert_eq!(
@@ -189,6 +192,23 @@ fn checks_and_their_lists_agree() {
         "`p.node_checks.poststart[0]`: is `b`, expected the name of one of `checks`",
     ] {
         assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[test]
+fn published_urls_hold_no_passwords() {
+    use Form::{BaseUrl, FrameOptions, HttpsBaseUrl, HttpsUrl, Proxy, Url};
+    for form in [Url, HttpsUrl, BaseUrl, HttpsBaseUrl, Proxy, FrameOptions] {
+        let before = if form == FrameOptions { "ALLOW-FROM " } else { "" };
+        for url in ["https://user:hunter2@h.example", "https://hunter2@h.example:80/a"] {
+            let said = of_form(form, &format!("{before}{url}"));
+            assert!(said.contains("published would hold it; remove it"), "{form:?}: {said}");
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+    }
+    for proxy in ["user:hunter2@h.example:3128", "http://user:hun/ter2@h.example"] {
+        let said = of_form(Proxy, proxy);
+        assert!(said.contains("a password before `@`") && !said.contains("ter2"), "{said}");
     }
 }
 

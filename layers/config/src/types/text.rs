@@ -38,6 +38,7 @@ impl Form {
             Self::HttpsUrl => url::url(text, &["https"]),
             Self::BaseUrl => url::base(text, &["http", "https", "file"]),
             Self::HttpsBaseUrl => url::base(text, &["https"]),
+            Self::Proxy => url::proxy(text),
             Self::AbsolutePath | Self::ZooKeeperPath => {
                 only_if(text.strip_prefix('/').is_some_and(is_path), text)
             }

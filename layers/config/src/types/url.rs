@@ -18,6 +18,7 @@ pub fn url(text: &str, schemes: &[&str]) -> Text {
         return Err(Wrong::Form);
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    without_credentials(authority)?;
     let right = match scheme {
         "file" => rest.len() > 1 && rest.starts_with('/'),
         _ => is_authority(authority),
@@ -66,8 +67,25 @@ fn is_port(text: &str) -> bool {
     matches!(super::decimal(text), Some(1..=65535))
 }
 
-/// A host, with or without somebody's name and a port.
+/// A proxy as programs find it in their environment: a URL, or a host and a port. Programs take much here, so that
+/// only what must not be published is refused.
+pub fn proxy(text: &str) -> Text {
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    without_credentials(rest)?;
+    Ok(text.into())
+}
+
+/// Refuses a name and a password before a host. Messages repeat nothing of them.
+fn without_credentials(text: &str) -> Result<(), Wrong> {
+    if !text.contains('@') {
+        return Ok(());
+    }
+    Err(Wrong::Because(
+        "has a name or a password before `@`, and files that are published would hold it; remove it".into(),
+    ))
+}
+
+/// A host, with or without a port.
 fn is_authority(text: &str) -> bool {
-    let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
-    is_host(host) || is_host_and_port(host)
+    is_host(text) || is_host_and_port(text)
 }
