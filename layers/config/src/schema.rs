@@ -59,9 +59,7 @@ fn property(parameter: &Parameter) -> Value {
         description += &format!("\n\nUsed in {}.", parameter.used_in.join(", "));
     }
     property["description"] = json!(description);
-    if parameter.rule.is_none()
-        && let Some(default) = parameter.default_value()
-    {
+    if let Some(default) = parameter.fixed_default() {
         property["default"] = default.clone();
     }
     if parameter.secret {

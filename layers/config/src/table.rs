@@ -84,6 +84,12 @@ impl Parameter {
         self.check_as(node, self.secret)
     }
 
+    /// Its value when nobody says one, unless that is calculated: a default of an extension comes before a rule.
+    pub fn fixed_default(&self) -> Option<&Value> {
+        let own = self.default.as_ref().filter(|_| self.rule.is_none());
+        self.extended_default.as_ref().map(|(value, _)| value).or(own)
+    }
+
     /// The value like [`Self::check`], for one that may be secret though the parameter is not.
     pub(crate) fn check_as(&self, node: &Node, secret: bool) -> Result<Value, Vec<Problem>> {
         let checked = match self.kind.check(&self.name, node) {

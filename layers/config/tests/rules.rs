@@ -368,6 +368,24 @@ fn extensions_change_defaults_and_may_not_go_in_circles() {
     let source = bake_config::plan::source(&effective.0["enable_lb"].source);
     assert_eq!(source, "set by tree/config/x/parameters.toml:2");
 
+    // An operator's value comes before it, and rules of others hold for it.
+    let check = "{description: d, cmd: [x], timeout: 1s}";
+    let mine = "{ node_checks = { poststart = [\"mine\"], checks = { mine = { description = \"d\", cmd = [\"x\"], timeout = \"1s\" } } } }";
+    table.extend("y.toml", &format!("[set]\ncheck_config = {mine}\n")).unwrap();
+    let (effective, _) = resolve_in(&table, GOOD, &[]).unwrap();
+    assert_eq!(bake_config::plan::source(&effective.0["check_config"].source), "set by y.toml:2");
+    assert_eq!(value(&effective, "check_config")["node_checks"]["poststart"], json!(["mine"]));
+    let contents = value(&effective, "check_config_contents").to_string();
+    assert!(contents.contains("mine") && !contents.contains("ip_detect_script"), "{contents}");
+    let again =
+        format!("{GOOD}custom_checks: {{node_checks: {{checks: {{mine: {check}}}, poststart: [mine]}}}}\n");
+    let told = resolve_in(&table, &again, &[]).unwrap_err().0;
+    assert_eq!(told[0].name, "custom_checks.node_checks.checks.mine");
+    let own =
+        format!("{GOOD}check_config: {{node_checks: {{checks: {{own: {check}}}, poststart: [own]}}}}\n");
+    let (effective, _) = resolve_in(&table, &own, &[]).unwrap();
+    assert_eq!(value(&effective, "check_config")["node_checks"]["poststart"], json!(["own"]));
+
     let circle = |name: &str, of: &str| {
         format!("[{name}]\ntype = \"line\"\nrule = \"same-as {of}\"\nset-by = \"calculated\"\nhelp = \"x\"\n")
     };

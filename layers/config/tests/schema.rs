@@ -151,7 +151,11 @@ fn editors_are_told_what_they_need() {
     assert_eq!(schema.to_string(), again.to_string());
     let text = "[my_port]\ntype = \"port\"\nrequired = true\nhelp = \"Mine.\"\n[set]\nenable_lb = false\n";
     table.extend("x.toml", text).unwrap();
+    // A rule's value is not known here; what an extension sets instead is.
+    assert_eq!(schema["properties"]["num_masters"].get("default"), None);
+    table.extend("y.toml", "[set]\nnum_masters = 5\n").unwrap();
     let extended = schema::schema(&table);
+    assert_eq!(extended["properties"]["num_masters"]["default"], json!(5));
     assert_eq!(extended["properties"]["enable_lb"]["default"], json!(false));
     assert!(extended["required"].as_array().unwrap().contains(&json!("my_port")));
 }

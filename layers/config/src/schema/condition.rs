@@ -23,19 +23,16 @@ fn gather(table: &Table, conditions: &[Condition], depth: usize, parts: &mut Vec
     let depth = depth.checked_sub(1)?;
     for Condition { parameter: name, any_of } in conditions {
         let parameter = table.parameters.get(name)?;
-        let by_default = parameter.default_value().is_some_and(|value| any_of.contains(value));
+        let by_default = parameter.fixed_default().is_some_and(|value| any_of.contains(value));
         if parameter.who == Who::Calculated {
             // A constant is known; what is calculated is not.
-            if parameter.rule.is_some() || parameter.default_value().is_none() {
-                return None;
-            }
+            parameter.fixed_default()?;
             parts.push(json!(by_default));
             continue;
         }
         // What is calculated when it is left out is not known then, and counts as another value.
-        let absent = by_default && parameter.rule.is_none();
         let mut part = json!({"properties": {name: {"enum": spellings(any_of)}}});
-        if !absent {
+        if !by_default {
             part["required"] = json!([name]);
         }
         parts.push(part);
