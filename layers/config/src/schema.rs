@@ -20,19 +20,22 @@ pub fn schema(table: &Table) -> Value {
         settable.iter().map(|parameter| (parameter.name.clone(), property(parameter))).collect();
     let mut required = Vec::new();
     let mut conditions = Vec::new();
-    for parameter in settable.iter().filter(|parameter| parameter.required) {
+    let may_be_missed = |parameter: &&&Parameter| parameter.required || !parameter.required_when.is_empty();
+    for parameter in settable.iter().filter(may_be_missed) {
         let missed = parameter.extended_default.is_none();
-        if parameter.when.is_empty() {
+        let when = [parameter.when.as_slice(), &parameter.required_when].concat();
+        if when.is_empty() {
             if missed {
                 required.push(json!(parameter.name));
             }
             continue;
         }
         let then = json!({"required": [parameter.name]});
-        if missed && let Some(holds) = condition::holds(table, &parameter.when) {
+        if missed && let Some(holds) = condition::holds(table, &when) {
             conditions.push(json!({"if": holds, "then": then}));
         }
-        if parameter.rule.is_some()
+        if parameter.required
+            && parameter.rule.is_some()
             && let Some(fails) = condition::fails(table, &parameter.when)
         {
             conditions.push(json!({"if": fails, "then": {"properties": {&parameter.name: false}}}));

@@ -51,6 +51,8 @@ pub struct Parameter {
     pub used_in: Vec<String>,
     /// When it holds: if all of these do.
     pub when: Vec<Condition>,
+    /// When somebody must say its value although it has a rule or a default: if all of these hold; never for none.
+    pub required_when: Vec<Condition>,
     /// Where it was declared.
     pub place: Place,
     /// What an extension made of its default, and where.
@@ -177,7 +179,7 @@ impl Table {
     fn conditions(&self, parameter: &Parameter, known: impl Fn(&str) -> bool) -> Vec<Problem> {
         let wrong = |message: String| Problem::new(&parameter.place, &parameter.name, message);
         let mut problems = vec![];
-        for Condition { parameter: other, any_of } in &parameter.when {
+        for Condition { parameter: other, any_of } in parameter.when.iter().chain(&parameter.required_when) {
             match self.parameters.get(other) {
                 Some(other) => {
                     for value in any_of {
@@ -185,12 +187,12 @@ impl Table {
                         if other.kind.check(&other.name, &node).ok().as_ref() != Some(value) {
                             let (name, expected) = (&other.name, other.kind.expected());
                             problems
-                                .push(wrong(format!("has `when` `{name}` is {value}, expected {expected}")));
+                                .push(wrong(format!("has a condition that `{name}` is {value}, expected {expected}")));
                         }
                     }
                 }
                 None if known(other) => {}
-                None => problems.push(wrong(format!("has `when` of `{other}`, which is not a parameter"))),
+                None => problems.push(wrong(format!("has a condition about `{other}`, which is not a parameter"))),
             }
         }
         problems

@@ -162,6 +162,8 @@ fn what_is_missed_says_why() {
     assert_eq!(names, expected);
     let why = "must be set because `use_proxy` is `true`: Proxy for http";
     assert_eq!(told["http_proxy"], why);
+    let why = "must be set because `master_discovery` is `master_http_loadbalancer`: Number of masters";
+    assert!(told["num_masters"].starts_with(why), "{}", told["num_masters"]);
     let both = "must be set because `exhibitor_storage_backend` is `aws_s3` and `exhibitor_explicit_keys` is `true`: ";
     let both_turned = "must be set because `exhibitor_explicit_keys` is `true` and `exhibitor_storage_backend` is `aws_s3`: ";
     let told_key = told["aws_access_key_id"];

@@ -80,6 +80,10 @@ const BAD: &[(&str, &str)] = &[
     (STATIC, "use_proxy: 'true'\nhttp_proxy: http://p\n"),
     (STATIC, "master_discovery: master_http_loadbalancer\nnum_masters: 3\n"),
     (BALANCED, "num_masters: 2\n"),
+    (
+        STATIC,
+        "exhibitor_storage_backend: zookeeper\nexhibitor_zk_hosts: z:2181\nexhibitor_zk_path: /x\nmaster_discovery: master_http_loadbalancer\nexhibitor_address: x\n",
+    ),
     (BALANCED, "exhibitor_explicit_keys: true\n"),
     (BALANCED, "exhibitor_explicit_keys: 'true'\n"),
     (BALANCED, "master_discovery: static\n"),

@@ -44,7 +44,7 @@ impl Resolver<'_> {
             },
             None => None,
         };
-        match self.holds(parameter) {
+        match self.holds(parameter, &parameter.when) {
             Holds::Yes => {}
             Holds::Unknown => return State::Failed,
             Holds::No(condition) => {
@@ -74,7 +74,16 @@ impl Resolver<'_> {
             let source = Source::Extension(place.clone());
             return self.take(parameter, value.clone(), source, parameter.secret);
         }
-        if parameter.required {
+        let required = if parameter.required_when.is_empty() {
+            parameter.required
+        } else {
+            match self.holds(parameter, &parameter.required_when) {
+                Holds::Yes => true,
+                Holds::No(_) => false,
+                Holds::Unknown => return State::Failed,
+            }
+        };
+        if required {
             let problem = self.missed(parameter);
             return self.fail(vec![problem]);
         }
@@ -99,9 +108,9 @@ impl Resolver<'_> {
         parameter.check(node).map_err(|problems| self.problems.extend(problems)).ok()
     }
 
-    fn holds(&mut self, parameter: &Parameter) -> Holds {
+    fn holds(&mut self, parameter: &Parameter, conditions: &[Condition]) -> Holds {
         let mut first = None;
-        for condition in &parameter.when {
+        for condition in conditions {
             match self.dependency(parameter, &condition.parameter) {
                 State::Ready => {
                     let value = self.values.get(&condition.parameter).map(|resolved| &resolved.value);
@@ -171,10 +180,11 @@ impl Resolver<'_> {
     }
 
     fn missed(&self, parameter: &Parameter) -> Problem {
-        let Parameter { name, help, when, .. } = parameter;
+        let Parameter { name, help, when, required_when, .. } = parameter;
         let help = help.trim_end_matches('.');
         let because: Vec<_> = when
             .iter()
+            .chain(required_when)
             .filter_map(|condition| {
                 let value = &self.values.get(&condition.parameter)?.value;
                 Some(format!("`{}` is `{}`", condition.parameter, show(value)))

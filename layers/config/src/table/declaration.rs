@@ -6,7 +6,8 @@ use super::{Condition, Parameter, Who};
 use crate::types::{FIELDS, Type, nearest};
 use crate::{Key, Kind, Node, Problem};
 
-const OTHER_FIELDS: &[&str] = &["default", "help", "required", "rule", "secret", "set-by", "used-in", "when"];
+const OTHER_FIELDS: &[&str] =
+    &["default", "help", "required", "required-when", "rule", "secret", "set-by", "used-in", "when"];
 
 /// What a table of TOML declares.
 pub enum Declaration {
@@ -60,6 +61,7 @@ pub fn read(key: &Key, node: &Node) -> Result<Declaration, Vec<Problem>> {
         help: String::new(),
         used_in: vec![],
         when: vec![],
+        required_when: vec![],
         place: key.place.clone(),
         extended_default: None,
     };
@@ -82,7 +84,8 @@ pub fn read(key: &Key, node: &Node) -> Result<Declaration, Vec<Problem>> {
             "secret" => flag("secret", node).map(|value| parameter.secret = value),
             "set-by" => who(node).map(|who| parameter.who = who),
             "used-in" => texts("used-in", node).map(|texts| parameter.used_in = texts),
-            "when" => conditions(node).map(|when| parameter.when = when),
+            "when" => conditions("when", node).map(|when| parameter.when = when),
+            "required-when" => conditions("required-when", node).map(|when| parameter.required_when = when),
             _ => Ok(()),
         };
         problems.extend(read.err().into_iter().flat_map(|message| wrong(node, message)));
@@ -95,6 +98,10 @@ pub fn read(key: &Key, node: &Node) -> Result<Declaration, Vec<Problem>> {
     }
     if parameter.required && parameter.who != Who::Operator {
         problems.extend(wrong(node, "is `required` but not set by the operator".into()));
+    }
+    if !parameter.required_when.is_empty() && (parameter.required || parameter.who != Who::Operator) {
+        problems
+            .extend(wrong(node, "has `required-when` and is `required` or not set by the operator".into()));
     }
     if problems.is_empty() { Ok(Declaration::Parameter(Box::new(parameter))) } else { Err(problems) }
 }
@@ -129,9 +136,9 @@ fn who(node: &Node) -> Result<Who, String> {
     }
 }
 
-fn conditions(node: &Node) -> Result<Vec<Condition>, String> {
+fn conditions(field: &str, node: &Node) -> Result<Vec<Condition>, String> {
     let Kind::Map(entries) = &node.kind else {
-        return Err("has a `when` that is not a table of parameters and their values".into());
+        return Err(format!("has a `{field}` that is not a table of parameters and their values"));
     };
     let condition = |(key, node): &(Key, Node)| match &node.kind {
         Kind::List(items) => Condition {

@@ -57,11 +57,19 @@ fn wrong_extensions_are_refused_with_all_that_is_wrong() {
         ("[own]\ntype = \"list\"\nhelp = \"x\"\n", "is a list without `of`"),
         (
             "[own]\ntype = \"port\"\nhelp = \"x\"\nwhen = { other = 1 }\n",
-            "has `when` of `other`, which is not a parameter",
+            "has a condition about `other`, which is not a parameter",
         ),
         (
             "[own]\ntype = \"port\"\nhelp = \"x\"\nwhen = { use_proxy = 1 }\n",
-            "has `when` `use_proxy` is 1, expected `true`",
+            "has a condition that `use_proxy` is 1, expected `true`",
+        ),
+        (
+            "[own]\ntype = \"port\"\nhelp = \"x\"\nrequired-when = { other = 1 }\n",
+            "has a condition about `other`, which is not a parameter",
+        ),
+        (
+            "[own]\ntype = \"port\"\nhelp = \"x\"\nrequired = true\nrequired-when = { use_proxy = true }\n",
+            "has `required-when` and is `required` or not set by the operator",
         ),
         ("[own]\ntype = \"port\"\nhelp = \"x\"\nrequired = true\ndefault = 1\n", "one of them is meant"),
         ("[set]\ngc_dely = \"1days\"\n", "x:2:1: `gc_dely`: is not a parameter; did you mean `gc_delay`?"),
