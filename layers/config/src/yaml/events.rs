@@ -34,6 +34,14 @@ pub fn load(text: &str, place: &dyn Fn(u32, u32) -> Place, problems: &mut Vec<Pr
     root.filter(|_| !reader.stopped)
 }
 
+/// What the key of an entry is.
+enum Name {
+    /// A text.
+    Text(String),
+    /// What cannot be one.
+    Refused,
+}
+
 struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
     place: &'a dyn Fn(u32, u32) -> Place,
@@ -156,7 +164,7 @@ impl<'a> Reader<'a> {
             let name = self.key(event, &span, depth)?;
             let (event, span) = self.next()?;
             let node = self.node(event, &span, depth + 1)?;
-            let Some(name) = name else {
+            let Name::Text(name) = name else {
                 whole &= depth == 0 && !merge;
                 continue;
             };
@@ -175,27 +183,27 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The name of an entry; none within for what cannot be one, none at all when the parser cannot go on.
-    fn key(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Option<Option<String>> {
+    /// The name of an entry; none when the parser cannot go on.
+    fn key(&mut self, event: Event<'a>, span: &Span, depth: usize) -> Option<Name> {
         let Event::Scalar(text, style, ..) = &event else {
             let alias = matches!(event, Event::Alias(_));
             self.node(event, span, depth + 1)?;
             if !alias {
                 self.refuse(span, "is a key that is a list or a mapping, expected a text; quote it if it begins with `[` or `{`");
             }
-            return Some(None);
+            return Some(Name::Refused);
         };
         self.refuse_properties(&event, span);
         if *style != ScalarStyle::Plain {
-            return Some(Some(text.to_string()));
+            return Some(Name::Text(text.to_string()));
         }
         let message = match plain::resolve(text) {
             _ if text == "<<" => "is a merge key (`<<`); write the entries themselves".into(),
-            Ok(Kind::Text(name)) => return Some(Some(name)),
+            Ok(Kind::Text(name)) => return Some(Name::Text(name)),
             Ok(_) => format!("is the key `{text}`, which is no text; quote it"),
             Err(message) => message,
         };
         self.refuse(span, message);
-        Some(None)
+        Some(Name::Refused)
     }
 }
