@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{output, project, rootfs, run, scratch, text};
 
 /// How long a boot, a shutdown or a unit may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A root file system of one's own, gone with the value.
 pub struct Root {
