@@ -186,13 +186,16 @@ impl Table {
                         let node = Node::from_json(value, &parameter.place);
                         if other.kind.check(&other.name, &node).ok().as_ref() != Some(value) {
                             let (name, expected) = (&other.name, other.kind.expected());
-                            problems
-                                .push(wrong(format!("has a condition that `{name}` is {value}, expected {expected}")));
+                            problems.push(wrong(format!(
+                                "has a condition that `{name}` is {value}, expected {expected}"
+                            )));
                         }
                     }
                 }
                 None if known(other) => {}
-                None => problems.push(wrong(format!("has a condition about `{other}`, which is not a parameter"))),
+                None => {
+                    problems.push(wrong(format!("has a condition about `{other}`, which is not a parameter")))
+                }
             }
         }
         problems
