@@ -120,7 +120,13 @@ pub fn runs_as(host: &Container, role: &str) {
         journal.contains(&format!("role={role} unit=dcos-hello host-ready user=dcos_hello")),
         "{journal}"
     );
-    assert_eq!(host.run("systemctl --failed --plain --no-legend").trim(), "");
+    nothing_failed(host);
+}
+
+/// No unit has failed since the boot.
+pub fn nothing_failed(host: &Container) {
+    let failed = host.run("systemctl --failed --plain --no-legend");
+    assert_eq!(failed.trim(), "", "{}", host.journal());
 }
 
 /// Nothing is there of an installation, nor of an attempt.

@@ -59,7 +59,7 @@ check_machine() {
 # Our own needs where this runs; the product's where it will run.
 check_commands() {
     local name before=$failures
-    for name in cat chmod df mkdir mktemp mv rm sha256sum sleep stat tail tar timeout uname; do
+    for name in cat chmod df du mkdir mktemp mv rm sha256sum sleep stat tail tar timeout uname; do
         command -v "$name" >/dev/null || fail "command-$name" "$name is missing" "install the package that has $name"
     done
     if needs_network && [ -z "$(downloader)" ]; then
@@ -167,20 +167,35 @@ check_executable() {
     fi
 }
 
+# Bootstrap tarballs grow about fourfold, and pkgpanda writes all of it before it takes what is there away.
 check_free_space() {
-    local directory line free need i bytes=0
+    local directory line free need least i bytes=0 mb=$((1024 * 1024))
     directory=$(existing "$(work_directory)")
     line=$(df -Pk -- "$directory" | tail -n 1)
     read -r _ _ _ free _ <<<"$line"
+    free=$(((free + $(unfinished_kb)) / 1024))
     for ((i = 2; i < ${#blobs[@]}; i += 3)); do bytes=$((bytes + blobs[i])); done
-    need=$((preflight_free_space_mb + bytes / 1048576))
+    need=$((preflight_free_space_mb + (bytes + mb - 1) / mb))
+    least=$(((${blobs[2]:-0} * 8 + mb - 1) / mb)) # the first is the bootstrap tarball
+    ((need >= least)) || need=$least
     if [ "$(install_state)" = ours ]; then
         pass free-space 'nothing more is needed'
-    elif ((free / 1024 >= need)); then
-        pass free-space "$((free / 1024)) MB at $directory, $need needed"
+    elif ((free >= need)); then
+        pass free-space "$free MB at $directory, $need needed"
     else
-        fail free-space "$((free / 1024)) MB at $directory, but $need are needed" 'free space there, or mount a larger disk at /opt'
+        fail free-space "$free MB at $directory, but $need are needed" 'free space there, or mount a larger disk at /opt'
     fi
+}
+
+# What an unfinished run has taken is not needed again.
+unfinished_kb() {
+    local path size sum=0
+    for path in "$(work_directory)" "$root/opt/.mesosphere.unfinished"; do
+        [ -d "$path" ] && [ ! -L "$path" ] || continue
+        size=$(du -skx -- "$path" 2>/dev/null) || continue
+        sum=$((sum + ${size%%[!0-9]*}))
+    done
+    printf '%d' "$sum"
 }
 
 url_host() {

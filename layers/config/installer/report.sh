@@ -79,7 +79,6 @@ die() {
 }
 
 # Whatever ends the script unforeseen is a failed step, whatever status it had.
-# shellcheck disable=SC2317 # a trap calls it
 on_exit() {
     local status=$?
     [ -z "$finished" ] || exit "$status"

@@ -1,8 +1,7 @@
 //! `dcos_install.sh`: fixed bash text and one block of data.
 //!
 //! The text lies in `installer/` as pieces; nothing of a configuration gets into it but quoted words of the data
-//! block. Everything but that block is functions, and the last line calls them: a script that was cut off does
-//! nothing.
+//! block. All of it is one group, which the shell reads to its end before it runs a word.
 
 #[cfg(test)]
 mod tests;
@@ -124,10 +123,13 @@ pub fn script(data: &InstallerData) -> Result<Vec<u8>, Error> {
 }
 
 fn render(data: &InstallerData, payload_offset: usize) -> Result<String, Error> {
+    // One group, which runs when all of it has been read: nothing of a script that was cut off runs, not even the
+    // first letters of a name.
     let mut text = String::from(
         "#!/bin/bash\n\
          # Installs this host's part of a DC/OS cluster; `--help` tells how. Made by `bake configure`.\n\
-         # shellcheck disable=SC2016 # values are words, whatever they look like\n\
+         # shellcheck disable=SC2016,SC2317 # values are words, whatever they look like; main ends the script\n\
+         {\n\
          set -euo pipefail\n\n",
     );
     text.push_str(
@@ -138,7 +140,7 @@ fn render(data: &InstallerData, payload_offset: usize) -> Result<String, Error> 
         text.push('\n');
         text.push_str(piece);
     }
-    text.push_str("\nmain \"$@\"\n");
+    text.push_str("\nmain \"$@\"\nexit\n}\n");
     if data.payload.is_some() {
         text.push_str(END);
     }

@@ -109,9 +109,9 @@ fn help_tells_every_exit_status_and_nothing_is_known_of_other_options() {
 #[test]
 fn a_script_that_was_cut_off_does_nothing() {
     let script = script(&data()).unwrap();
-    let whole = script.len() - "main \"$@\"\n".len();
-    // Long enough a text to try at steps; where it breaks in a word, bash says so and stops.
-    for end in (0..whole).step_by(97).chain(whole - 3..whole + 4) {
+    let whole = script.len() - "}\n".len();
+    let head = script.windows(3).position(|line| line == b"\n{\n").unwrap();
+    for end in (0..whole).step_by(97).chain(0..head + 60).chain(whole - 20..=whole) {
         let output = bash(&script[..end], &["--help"]);
         assert_eq!(output.stdout, b"", "cut at {end}");
     }
@@ -125,7 +125,7 @@ fn a_payload_begins_where_the_script_says() {
         let data = InstallerData { payload, cluster_name: "x".repeat(size), ..data() };
         let text = String::from_utf8(script(&data).unwrap()).unwrap();
         assert!(text.contains(&format!("\ndeclare -r payload_offset='{}'\n", text.len())));
-        assert!(text.ends_with("\nmain \"$@\"\n#EOF#\n"));
+        assert!(text.ends_with("\nmain \"$@\"\nexit\n}\n#EOF#\n"));
     }
 }
 
