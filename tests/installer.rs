@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "installer/cluster.rs"]
+mod cluster;
 #[path = "installer/host.rs"]
 mod host;
 #[path = "installer/interrupted.rs"]

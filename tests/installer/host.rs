@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::container::{Container, Root};
+use crate::support::container::{Bridge, Container, Root};
 use crate::support::{bake, made, project, run, scratch, text};
 
 /// Where containers find the product, and it is what the configuration names.
@@ -27,31 +27,41 @@ pub struct Product {
 }
 
 impl Product {
-    /// With further arguments.
+    /// The two small packages, with further arguments.
     pub fn configured(arguments: &[&str]) -> Self {
+        let small = [
+            "--set=preflight_docker=false",
+            "--set=preflight_commands=[\"tar\"]",
+            "--set=preflight_free_space_mb=50",
+            "--set=preflight_ports_master=[5050]",
+        ];
+        Self::of("product/small-artifacts", &["127.0.0.1"], "echo 127.0.0.1", &[&small, arguments].concat())
+    }
+
+    /// What a delivered tree becomes for these masters. `detect` is the shell command for a host's own address.
+    pub fn of(artifacts: &str, masters: &[&str], detect: &str, arguments: &[&str]) -> Self {
         let directory = scratch();
         let at = |name: &str| directory.path().join(name);
         fs::create_dir(at("genconf")).unwrap();
-        fs::write(at("genconf/ip-detect"), "#!/bin/bash\necho 127.0.0.1\n").unwrap();
+        fs::write(at("genconf/ip-detect"), format!("#!/bin/bash\n{detect}\n")).unwrap();
         fs::write(
             at("genconf/config.yaml"),
             format!(
                 "cluster_name: Installed $(touch /ran) `touch /ran`\n\
                  bootstrap_url: {URL}\n\
                  master_discovery: static\n\
-                 master_list: [127.0.0.1]\n\
-                 exhibitor_storage_backend: static\n"
+                 master_list: [{}]\n\
+                 exhibitor_storage_backend: static\n",
+                masters.join(", ")
             ),
         )
         .unwrap();
         let mut command = bake();
         command.arg("configure").arg("--config").arg(at("genconf/config.yaml"));
-        command.arg("--artifacts").arg(made("product/small-artifacts"));
+        command.arg("--artifacts").arg(made(artifacts));
         command.arg("--pkgpanda").arg(made("pkgpanda/pkgpanda"));
         command.arg("--out").arg(at("serve")).arg("--single-file").arg(at("single"));
-        command.args(["--set", "preflight_docker=false", "--set", "preflight_commands=[\"tar\"]"]);
-        command.args(["--set", "preflight_free_space_mb=50"]);
-        run(command.args(["--set", "preflight_ports_master=[5050]"]).args(arguments));
+        run(command.args(arguments));
         Self { directory }
     }
 
@@ -84,6 +94,13 @@ impl Product {
     pub fn boot<'a>(&self, root: &'a Root) -> Container<'a> {
         let tests = project("tests/installer").canonicalize().unwrap();
         Container::boot(root, &[(self.directory.path(), "/srv/product"), (&tests, "/srv/tests")])
+    }
+
+    /// The same in a network of several.
+    pub fn boot_at<'a>(&self, root: &'a Root, bridge: &Bridge, address: &str) -> Container<'a> {
+        let tests = project("tests/installer").canonicalize().unwrap();
+        let binds = [(self.directory.path(), "/srv/product"), (tests.as_path(), "/srv/tests")];
+        Container::boot_at(root, &binds, bridge, &format!("{address}/24"))
     }
 }
 

@@ -79,6 +79,29 @@ fn extracted(name: &str) -> PathBuf {
     root
 }
 
+/// A network of containers that is connected to nothing else. It ends with the value.
+pub struct Bridge {
+    name: String,
+}
+
+impl Bridge {
+    /// A new one.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("bk{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        run(Command::new("ip").args(["link", "add", &name, "type", "bridge"]));
+        let bridge = Self { name };
+        run(Command::new("ip").args(["link", "set", &bridge.name, "up"]));
+        bridge
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "delete", &self.name]).status();
+    }
+}
+
 /// A booted container. It ends with the value.
 pub struct Container<'a> {
     nspawn: Child,
@@ -91,13 +114,24 @@ impl<'a> Container<'a> {
     /// Boots `root` with a network of its own, which is a loopback device, and waits until it is up. `binds` are
     /// directories of this machine that it may read, and where.
     pub fn boot(root: &'a Root, binds: &[(&Path, &str)]) -> Self {
+        Self::start(root, binds, "--private-network")
+    }
+
+    /// The same with an interface `host0` at a bridge, which has this address (`ADDRESS/BITS`) when all is up.
+    pub fn boot_at(root: &'a Root, binds: &[(&Path, &str)], bridge: &Bridge, address: &str) -> Self {
+        let container = Self::start(root, binds, &format!("--network-bridge={}", bridge.name));
+        container.run(&format!("ip address add {address} dev host0 && ip link set host0 up"));
+        container
+    }
+
+    fn start(root: &'a Root, binds: &[(&Path, &str)], network: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("bake-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let console = root.directory.path().join(format!("{name}.console"));
         let log = File::create(&console).unwrap();
         let mut command = Command::new("systemd-nspawn");
         // Without machined and without a scope: this machine need not run systemd.
-        command.args(["--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe"]);
+        command.args(["--quiet", "--register=no", "--keep-unit", "--console=pipe", network]);
         command.arg(format!("--machine={name}")).arg("--directory").arg(root.path());
         for (from, to) in binds {
             command.arg(format!("--bind-ro={}:{to}", from.display()));

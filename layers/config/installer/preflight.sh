@@ -191,7 +191,7 @@ check_free_space() {
 unfinished_kb() {
     local path size sum=0
     for path in "$(work_directory)" "$root/opt/.mesosphere.unfinished"; do
-        [ -d "$path" ] && [ ! -L "$path" ] || continue
+        if [ ! -d "$path" ] || [ -L "$path" ]; then continue; fi
         size=$(du -skx -- "$path" 2>/dev/null) || continue
         sum=$((sum + ${size%%[!0-9]*}))
     done
