@@ -12,7 +12,7 @@ use support::listing::{Kind, at, list, same_content, shown};
 use support::machine::{boot, boot_and_shut_down};
 use support::mount::Mount;
 use support::{
-    Baked, bake_image, copy_part, full, is_root, product, project, rootfs, run, scratch, small_product,
+    Baked, bake, bake_image, copy_part, full, is_root, made, project, rootfs, run, scratch, small_product,
 };
 
 const GIB: u64 = 1 << 30;
@@ -39,16 +39,39 @@ fn skip(what: &str) -> bool {
     !full()
 }
 
+/// The sample tree, configured for a cluster of one master that is found at the machine's own address.
+fn configured(directory: &Path) -> PathBuf {
+    let serve = directory.join("serve");
+    run(bake()
+        .args([
+            "configure",
+            "--set",
+            "master_list=[127.0.0.1]",
+            "--set",
+            "ip_detect_filename=ready:interface/lo",
+        ])
+        .arg("--config")
+        .arg(project("tests/genconf/config.yaml"))
+        .arg("--artifacts")
+        .arg(made("product/artifacts"))
+        .arg("--out")
+        .arg(&serve));
+    serve
+}
+
 #[test]
 fn in_qemu_one_file_boots_as_master_and_as_slave_by_credential_and_stays_the_same() {
     let scratch = scratch();
-    let image = baked_with(&product(), "debian-12", scratch.path(), &[]).raw();
+    let image = baked_with(&configured(scratch.path()), "debian-12", scratch.path(), &[]).raw();
     let before = sha256(&image);
     for role in ["master", "slave"] {
         let console = boot(&image, &["--credential", &format!("dcos.roles={role}")]);
         console.runs_as(role, 1);
         assert_eq!(console.fact("checks-failed"), "", "{}", console.0);
-        assert_eq!(console.0.contains("zookeeper: imok"), role == "master", "{}", console.0);
+        let is_master = role == "master";
+        assert_eq!(console.0.contains("zookeeper: imok"), is_master, "{}", console.0);
+        let joined = console.0.contains("dcos-join: joined as master at 127.0.0.1");
+        assert_eq!(joined, is_master, "{}", console.0);
         assert_eq!(console.fact("roles"), "", "the image itself has no role");
         assert_eq!(console.fact("first-boot"), "no", "presets would undo the choice of units");
     }
