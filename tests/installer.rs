@@ -5,6 +5,8 @@ mod support;
 
 #[path = "installer/cluster.rs"]
 mod cluster;
+#[path = "installer/downloads.rs"]
+mod downloads;
 #[path = "installer/host.rs"]
 mod host;
 #[path = "installer/interrupted.rs"]
@@ -13,5 +15,7 @@ mod interrupted;
 mod payloads;
 #[path = "installer/preflight.rs"]
 mod preflight;
+#[path = "installer/secrets.rs"]
+mod secrets;
 #[path = "installer/ways.rs"]
 mod ways;

@@ -109,7 +109,10 @@ pub fn serve(host: &Container, options: &str) {
     host.run(&format!(
         "systemd-run --quiet --unit=web-$(date +%s%N) --collect /srv/tests/serve.py /srv/product/serve 8000 /run/web.log {options}"
     ));
-    host.until(&format!("curl --silent --fail --output /root/dcos_install.sh {URL}/dcos_install.sh"));
+    host.until(&format!(
+        "cd /root && {{ curl --silent --fail --remote-name {URL}/dcos_install.sh || \
+         wget --quiet --output-document=dcos_install.sh {URL}/dcos_install.sh; }}"
+    ));
 }
 
 /// Runs the script that was fetched.

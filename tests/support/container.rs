@@ -53,6 +53,23 @@ impl Root {
     }
 }
 
+impl Root {
+    /// Brings a program of this machine with the libraries that it needs and the root does not have.
+    pub fn bring(&self, program: &str) {
+        let found = run(Command::new("sh").args(["-c", &format!("command -v {program}")]));
+        let found = Path::new(found.trim());
+        fs::copy(found, self.at("usr/sbin").join(program)).unwrap();
+        // Scripts have no libraries.
+        let libraries = text(&output(Command::new("ldd").arg(found)).stdout);
+        for library in libraries.split_whitespace().filter(|word| word.starts_with('/')) {
+            let place = self.at("usr/lib/x86_64-linux-gnu").join(Path::new(library).file_name().unwrap());
+            if !place.exists() {
+                fs::copy(library, place).unwrap();
+            }
+        }
+    }
+}
+
 impl Drop for Root {
     fn drop(&mut self) {
         // Lazily, since a test that failed may have left something at work in it.

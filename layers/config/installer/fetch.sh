@@ -83,10 +83,10 @@ fetch_once() {
     return 1
 }
 
-# fetch_file PATH FILE SIZE: goes on with FILE until it has its size.
+# fetch_file PATH FILE SIZE: goes on with FILE until it has its size. Five tries that bring nothing new are enough.
 fetch_file() {
-    local said='' status have try
-    for try in 1 2 3 4 5; do
+    local said='' status have most=0 try
+    for ((try = 1; try <= 5; try++)); do
         have=$(size_of "$2")
         [ "$have" != "$3" ] || return 0
         ((have < $3)) || rm -f -- "$2"
@@ -95,6 +95,8 @@ fetch_file() {
         [ $status != 4 ] || die 4 "$url/$1: $said" 'serve the whole serve directory, then run the same command again'
         # The size is judged with the digest; only a broken connection is tried again.
         [ $status != 0 ] || return 0
+        have=$(size_of "$2")
+        if ((have > most)); then most=$have try=1; fi
         say "   again in $((try * 2)) s: $(printable "${said##*$'\n'}")"
         sleep $((try * 2))
     done
