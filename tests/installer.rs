@@ -17,5 +17,7 @@ mod payloads;
 mod preflight;
 #[path = "installer/secrets.rs"]
 mod secrets;
+#[path = "installer/unfit.rs"]
+mod unfit;
 #[path = "installer/ways.rs"]
 mod ways;

@@ -42,7 +42,7 @@ at_least() {
     for ((i = 0; i < ${#want[@]}; i++)); do
         ((10#${have[i]:-0} == 10#${want[i]})) || break
     done
-    ((i == ${#want[@]} || 10#${have[i]:-0} > 10#${want[i]}))
+    ((i == ${#want[@]} || 10#${have[i]:-0} > 10#${want[i]:-0}))
 }
 
 check_machine() {
