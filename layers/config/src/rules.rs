@@ -34,6 +34,8 @@ pub const ALL: &[Rule] = &[
     others::STATIC_ENSEMBLE,
     others::CHECK_NAMES,
     others::REXRAY,
+    others::S3_KEY,
+    others::AZURE_KEY,
     network::DEFAULT_OVERLAY,
     network::DEFAULT_OVERLAY6,
     network::CALICO,

@@ -153,6 +153,7 @@ fn what_is_missed_says_why() {
         "aws_access_key_id",
         "aws_region",
         "exhibitor_address",
+        "exhibitor_explicit_keys",
         "http_proxy",
         "https_proxy",
         "num_masters",
@@ -460,6 +461,29 @@ const WRONG: &[(&str, &str)] = &[
     ("ssh_port: 22", "ssh_port"),
     ("ip6_detect_filename: genconf/none", "ip6_detect_contents"),
 ];
+
+#[test]
+fn a_store_that_asks_for_a_key_gets_one() {
+    let s3 = [
+        ("exhibitor_storage_backend", "aws_s3"),
+        ("aws_region", "eu-west-1"),
+        ("s3_bucket", "b"),
+        ("s3_prefix", "p"),
+        ("exhibitor_explicit_keys", "true"),
+        ("aws_access_key_id", "id"),
+    ];
+    let azure = [
+        ("exhibitor_storage_backend", "azure"),
+        ("exhibitor_azure_account_name", "a"),
+        ("exhibitor_azure_prefix", "p"),
+    ];
+    for (set, key) in [(&s3[..], "aws_secret_access_key"), (&azure[..], "exhibitor_azure_account_key")] {
+        let problems = resolve_in(&TABLE, GOOD, set).unwrap_err().0;
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].message.contains(&format!("which needs `{key}`")), "{}", problems[0].message);
+        resolve_in(&TABLE, GOOD, &[set, &[(key, "secret")]].concat()).unwrap();
+    }
+}
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]

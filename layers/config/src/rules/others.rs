@@ -93,3 +93,32 @@ pub(super) const REXRAY: Rule = Rule {
         )
     },
 };
+
+pub(super) const S3_KEY: Rule = Rule {
+    reads: &["exhibitor_storage_backend", "exhibitor_explicit_keys", "aws_secret_access_key"],
+    check: |facts| {
+        let wanted =
+            facts.text("exhibitor_storage_backend") == "aws_s3" && facts.flag("exhibitor_explicit_keys");
+        if !wanted || !facts.text("aws_secret_access_key").is_empty() {
+            return Vec::new();
+        }
+        Fault::new(
+            &["exhibitor_explicit_keys", "aws_secret_access_key"],
+            "is true, which needs `aws_secret_access_key`: give the key, or let hosts use their own role with false",
+        )
+    },
+};
+
+pub(super) const AZURE_KEY: Rule = Rule {
+    reads: &["exhibitor_storage_backend", "exhibitor_azure_account_key"],
+    check: |facts| {
+        let wanted = facts.text("exhibitor_storage_backend") == "azure";
+        if !wanted || !facts.text("exhibitor_azure_account_key").is_empty() {
+            return Vec::new();
+        }
+        Fault::new(
+            &["exhibitor_storage_backend", "exhibitor_azure_account_key"],
+            "is azure, which needs `exhibitor_azure_account_key`, the storage account's key",
+        )
+    },
+};
