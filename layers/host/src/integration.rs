@@ -10,6 +10,8 @@ use bake_tree::{PathError, TreePath};
 use crate::product::Product;
 use crate::{GroupName, InstallRoot, ROOT, UserName};
 
+/// The roles of every cluster, whether packages have anything of their own for them or not.
+pub const COMMON_ROLES: [&str; 3] = ["master", "slave", "slave_public"];
 /// Where a host's roles are read from.
 pub const ROLES: &str = "etc/mesosphere/roles";
 /// The unit that runs at every boot.

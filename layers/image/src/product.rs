@@ -54,9 +54,9 @@ pub struct Product {
 /// # Errors
 /// When it is no bootstrap tarball, or its packages do not fit together.
 pub fn linked(tree: &Tree, roles: BTreeSet<Role>) -> Result<Product, Error> {
-    let packages = active_packages(tree)?;
-    let root = InstallRoot::resolve(&read_packages(tree, &packages)?, &roles)
-        .map_err(|found| Error::Packages(found.0))?;
+    let packages = read_packages(tree, &active_packages(tree)?)?;
+    check_roles(&roles, &packages)?;
+    let root = InstallRoot::resolve(&packages, &roles).map_err(|found| Error::Packages(found.0))?;
     Ok(Product { configuration: None, root, roles, files: BTreeMap::new() })
 }
 
@@ -146,6 +146,18 @@ fn read_packages(tree: &Tree, ids: &[PackageId]) -> Result<Vec<Package>, Error> 
     if problems.is_empty() { Ok(packages) } else { Err(Error::Packages(problems)) }
 }
 
+/// Whether the packages know every role of the image: a misspelt one would start nothing.
+fn check_roles(roles: &BTreeSet<Role>, packages: &[Package]) -> Result<(), Error> {
+    let mut known: BTreeSet<_> = packages.iter().flat_map(|package| package.listing.roles()).collect();
+    known.extend(integration::COMMON_ROLES.iter().filter_map(|role| role.parse().ok()));
+    let Some(unknown) = roles.difference(&known).next() else { return Ok(()) };
+    let known: Vec<_> = known.iter().map(Role::as_str).collect();
+    Err(Error::Policy(format!(
+        "no package of the product knows the role `{unknown}`; known are: {}",
+        known.join(", ")
+    )))
+}
+
 /// Roles by their names.
 ///
 /// # Errors
@@ -229,5 +241,9 @@ mod tests {
         }
         let refused = laid(&mut product("{}"), &["../x"], &mut Vec::new()).unwrap_err();
         assert!(refused.to_string().contains("no role"), "{refused}");
+        let refused = laid(&mut product("{}"), &["masters"], &mut Vec::new()).unwrap_err();
+        let reason =
+            "no package of the product knows the role `masters`; known are: master, slave, slave_public";
+        assert!(refused.to_string().contains(reason), "{refused}");
     }
 }

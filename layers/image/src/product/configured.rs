@@ -75,6 +75,7 @@ impl Configured {
             AssembleError::Packages(problems) => Error::Packages(problems),
             error => Error::Product(error.to_string()),
         })?;
+        super::check_roles(&roles, &super::read_packages(tree, &product.active)?)?;
         let files = integration::product_files(product).map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
             Error::Product(problems.join("; "))
