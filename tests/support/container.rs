@@ -96,6 +96,18 @@ fn extracted(name: &str) -> PathBuf {
     root
 }
 
+/// Hierarchies of control groups in which units are: one of them is there, or the last two.
+const GROUPS: [&str; 3] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd"];
+
+/// Runs `"$@"` in groups of its own, called `$0`. Containers in one group would have each other's units in theirs,
+/// since those have the same names.
+const IN_GROUPS: &str = r#"
+for place in /sys/fs/cgroup /sys/fs/cgroup/unified /sys/fs/cgroup/systemd; do
+    [ -w "$place/cgroup.procs" ] || continue
+    mkdir "$place/$0" && echo $$ >"$place/$0/cgroup.procs" || exit
+done
+exec "$@""#;
+
 /// A network of containers that is connected to nothing else. It ends with the value.
 pub struct Bridge {
     name: String,
@@ -125,6 +137,7 @@ pub struct Container<'a> {
     leader: u32,
     root: &'a Root,
     console: PathBuf,
+    name: String,
 }
 
 impl<'a> Container<'a> {
@@ -146,7 +159,8 @@ impl<'a> Container<'a> {
         let name = format!("bake-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let console = root.directory.path().join(format!("{name}.console"));
         let log = File::create(&console).unwrap();
-        let mut command = Command::new("systemd-nspawn");
+        let mut command = Command::new("sh");
+        command.args(["-c", IN_GROUPS, &name, "systemd-nspawn"]);
         // Without machined and without a scope: this machine need not run systemd.
         command.args(["--quiet", "--register=no", "--keep-unit", "--console=pipe", network]);
         command.arg(format!("--machine={name}")).arg("--directory").arg(root.path());
@@ -155,7 +169,7 @@ impl<'a> Container<'a> {
         }
         command.arg("--boot").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let nspawn = command.spawn().expect("`ci/install-tools` installs systemd-container");
-        let mut container = Self { nspawn, leader: 0, root, console };
+        let mut container = Self { nspawn, leader: 0, root, console, name };
         container.wait_for("a first process", |container| {
             container.leader = container.children().first().copied().unwrap_or(0);
             container.leader != 0
@@ -171,6 +185,10 @@ impl<'a> Container<'a> {
             panic!("systemd-nspawn ended with {status}:\n{}", self.console());
         }
         let id = self.nspawn.id();
+        // Before, it is the shell with children of its own.
+        if !fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default().starts_with("systemd-nspawn") {
+            return Vec::new();
+        }
         let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         children.split_whitespace().map(|id| id.parse().unwrap()).collect()
     }
@@ -252,5 +270,19 @@ impl Drop for Container<'_> {
         }
         let _ = self.nspawn.kill();
         let _ = self.nspawn.wait();
+        for groups in GROUPS.map(|place| Path::new(place).join(&self.name)) {
+            // The last processes may still be on their way.
+            for _ in 0..50 {
+                let _ = Command::new("find")
+                    .arg(&groups)
+                    .args(["-depth", "-type", "d", "-delete"])
+                    .stderr(Stdio::null())
+                    .status();
+                if !groups.exists() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
     }
 }
