@@ -16,6 +16,7 @@ use crate::{
     ConfigFile, Effective, Error, Extension, FileTable, Node, Place, Problem, Problems, Table, render, yaml,
 };
 
+pub(crate) use assemble::LIST_FLAG;
 pub use assemble::{Configured, Pkgpanda};
 
 /// Roles that every cluster has.

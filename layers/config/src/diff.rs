@@ -10,6 +10,7 @@ use bake_host::product::Product;
 use bake_host::{PackageId, PackageName};
 use serde::Serialize;
 
+use crate::configure::LIST_FLAG;
 pub use read::read;
 
 /// A product with the files of its configuration.
@@ -49,6 +50,9 @@ pub struct Diff {
     pub files: BTreeMap<String, Change<String>>,
     /// Secret files that come or go. Whether others differ cannot be told.
     pub secrets: BTreeMap<String, Change<String>>,
+    /// Whether the ids differ for what is secret, or for the installer's own text: nothing else does.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub secrets_changed: bool,
 }
 
 /// Something that is only on one side, or differs.
@@ -76,7 +80,7 @@ impl Diff {
         let (before, after) = (all_files(old), all_files(new));
         let lines = |path: &String| text::change(path, before.get(path), after.get(path));
         let paths: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-        Self {
+        let mut diff = Self {
             config_id: (a.config_id.clone(), b.config_id.clone()),
             bootstrap: pair(&a.bootstrap.id, &b.bootstrap.id)
                 .or_else(|| pair(&a.bootstrap.blob.sha256.to_string(), &b.bootstrap.blob.sha256.to_string())),
@@ -85,7 +89,22 @@ impl Diff {
             rebuilt: same_ids.map(|(id, _)| id.clone()).collect(),
             files: paths.into_iter().filter_map(|path| Some((path.clone(), lines(path)?))).collect(),
             secrets: secrets(a, b),
-        }
+            secrets_changed: false,
+        };
+        diff.secrets_changed = !a.secrets.is_empty() && a.config_id != b.config_id && diff.is_only_of_ids();
+        diff
+    }
+
+    /// Whether nothing differs but what is called after the id.
+    fn is_only_of_ids(&self) -> bool {
+        self.bootstrap.is_none()
+            && self.pkgpanda.is_none()
+            && self.packages.iter().all(|(name, change)| {
+                crate::packages::NAMES.contains(&name.as_str()) && matches!(change, Change::Changed(_))
+            })
+            && self.rebuilt.is_empty()
+            && self.files.keys().all(|path| path == LIST_FLAG)
+            && self.secrets.is_empty()
     }
 
     /// Whether hosts would change.

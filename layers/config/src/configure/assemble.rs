@@ -17,7 +17,7 @@ use crate::serve::{self, INSTALLER, Item, Page, Release, Row};
 use crate::{Body, ConfigFile, Effective, Error, Target, elf};
 
 /// Where hosts find which list of packages is theirs.
-const LIST_FLAG: &str = "/etc/mesosphere/setup-flags/cluster-package-list";
+pub(crate) const LIST_FLAG: &str = "/etc/mesosphere/setup-flags/cluster-package-list";
 
 /// The static program that unpacks on hosts.
 #[derive(Clone, Debug)]

@@ -95,6 +95,9 @@ impl fmt::Display for Diff {
         for (path, change) in &self.secrets {
             writeln!(f, "secret {path} {}", change.parts().0)?;
         }
+        if self.secrets_changed {
+            writeln!(f, "secrets changed (or the installer's own text): nothing else did")?;
+        }
         Ok(())
     }
 }
