@@ -85,19 +85,22 @@ fn ignition_prepares_a_host_that_installs_itself_as_root() {
          for stage in fetch-offline fetch files; do
              /usr/lib/dracut/modules.d/30ignition/ignition -platform file -stage $stage -root / || exit 1
          done
-         systemctl preset dcos-join.service",
+         systemctl preset dcos-install.service",
     );
     host.power_off();
 
     let host = product.boot(&root);
-    host.until("systemctl is-active dcos-join.service");
+    host.until("systemctl is-active dcos-install.service");
     runs_as(&host, "slave");
     host.power_off();
 
     // What is installed is left alone.
     let host = product.boot(&root);
     runs_as(&host, "slave");
-    assert_eq!(host.run("systemctl show --value --property=ConditionResult dcos-join.service").trim(), "no");
+    assert_eq!(
+        host.run("systemctl show --value --property=ConditionResult dcos-install.service").trim(),
+        "no"
+    );
 }
 
 /// Exit statuses of `puppet apply --detailed-exitcodes`.

@@ -28,7 +28,7 @@ fn sets() -> (TempDir, Vec<&'static str>) {
     let hostile = ExampleData {
         cluster_name: "a\"b\\ ${x} {{ y }}\n- c: 'd".to_owned(),
         bootstrap_url: "http://h/'\"\\ ${file(\"/etc/passwd\")} %{ if } {{ lookup('pipe', 'touch /ran') }} \
-                        $(touch /ran) `touch /ran` # : é😀$$%${q} JOIN USER_DATA SCRIPT"
+                        $(touch /ran) `touch /ran` # : é😀$$%${q} INSTALL USER_DATA SCRIPT"
             .to_owned(),
         ..plain.clone()
     };

@@ -3,13 +3,13 @@
 class dcos (
   Array[Enum[ROLES], 1] $roles,
 ) {
-  $join = @(JOIN)
+  $install = @(INSTALL)
     SCRIPT
-    | JOIN
+    | INSTALL
 
   # One configuration has one id. A host with another one is told so by the installer, and stays as it is.
   exec { 'install DC/OS':
-    command => ['/bin/bash', '-c', $join, 'dcos-join'] + $roles,
+    command => ['/bin/bash', '-c', $install, 'dcos-install'] + $roles,
     path    => ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'],
     creates => '/opt/mesosphere/packages/dcos-config--setup_CONFIG_ID',
     timeout => 3600,

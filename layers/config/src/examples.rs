@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::escape::Syntax;
 use crate::template::Template;
-use crate::{Place, Problem};
+use crate::{Place, Problem, serve};
 use carry::{carried, data_url, hcl};
 
 /// Most bytes that a cloud takes as user data.
@@ -92,8 +92,10 @@ fn role(data: &ExampleData) -> &str {
     usual.or(data.roles.first()).map_or("", String::as_str)
 }
 
+/// The installer that stays when a newer configuration has another one.
 fn installer_url(data: &ExampleData) -> String {
-    format!("{}/dcos_install.sh", data.bootstrap_url.trim_end_matches('/'))
+    let path = serve::installer_path(installer_sha256(data));
+    format!("{}/{path}", data.bootstrap_url.trim_end_matches('/'))
 }
 
 /// An id is worked out from examples with a digest that no file has.
@@ -116,7 +118,7 @@ fn script(data: &ExampleData) -> Result<String, Problem> {
         "installer_sha256": installer_sha256(data),
         "secrets": !data.secrets.is_empty(),
     });
-    filled("join.sh", include_str!("../examples/join.sh"), Syntax::Shell, values)
+    filled("install.sh", include_str!("../examples/install.sh"), Syntax::Shell, values)
 }
 
 fn cloud_init(data: &ExampleData, script: &str) -> Result<String, Problem> {
@@ -131,7 +133,7 @@ fn baked(data: &ExampleData) -> Result<String, Problem> {
 }
 
 fn ignition(data: &ExampleData, script: &str) -> Result<String, Problem> {
-    let unit = include_str!("../examples/dcos-join.service").replace("ROLE", role(data));
+    let unit = include_str!("../examples/dcos-install.service").replace("ROLE", role(data));
     let values = json!({ "script_url": data_url(script), "unit": unit });
     filled("ignition.json", include_str!("../examples/ignition.json"), Syntax::Json, values)
 }

@@ -10,6 +10,7 @@ mod release;
 mod secrets;
 mod sums;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use bake_base::Digest;
@@ -18,7 +19,7 @@ use crate::Error;
 use directory::Directory;
 pub use index::{Page, Row};
 use release::LIST_ID_DIGITS;
-pub use release::{INSTALLER, Release, Source, list_id, package_path};
+pub use release::{INSTALLER, Release, Source, installer_path, list_id, package_path};
 pub use secrets::{SECRETS_TAR, write_secrets};
 
 /// A file of a serve directory.
@@ -69,17 +70,22 @@ pub fn publish(
         directory.add(item)?;
     }
     directory.sync()?;
-    let generations = prune::generations(out, &release.product.config_id)?;
-    let others: &[_] = if prune { &[] } else { &generations };
+    let earlier = sums::earlier(out)?;
+    let mut kept: BTreeMap<_, _> =
+        sums::of_generations(&prune::generations(out, &release.product.config_id)?, out)?;
+    kept.extend(earlier.clone());
     for item in &release.pointers {
         directory.replace(item)?;
     }
-    directory.replace(&sums::item(release, others, out)?)?;
+    directory.replace(&sums::item(release, kept))?;
     directory.sync()?;
     directory.replace(&release.installer)?;
     directory.sync()?;
     if prune {
-        prune::prune(&mut directory, release)?;
+        prune::prune(&mut directory, release, earlier.keys())?;
+        // Last: whatever a run that is killed has left is still listed as ours.
+        directory.replace(&sums::item(release, BTreeMap::new()))?;
+        directory.sync()?;
     }
     Ok(directory.changed())
 }

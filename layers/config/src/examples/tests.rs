@@ -80,8 +80,8 @@ fn script_of_ignition(text: &str) -> String {
 }
 
 fn script_of_puppet(text: &str) -> String {
-    let (_, rest) = text.split_once("@(JOIN)\n").unwrap();
-    let (lines, _) = rest.split_once("    | JOIN\n").unwrap();
+    let (_, rest) = text.split_once("@(INSTALL)\n").unwrap();
+    let (lines, _) = rest.split_once("    | INSTALL\n").unwrap();
     lines.lines().map(|line| line.strip_prefix("    ").unwrap_or(line).to_owned() + "\n").collect()
 }
 

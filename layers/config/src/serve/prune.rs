@@ -10,7 +10,7 @@ use bake_host::{PackageId, product};
 
 use super::directory::Directory;
 use super::release::package_path;
-use super::{LIST_ID_DIGITS, Release, list_id};
+use super::{INSTALLER, LIST_ID_DIGITS, Release, list_id};
 use crate::Error;
 
 /// The directory of one document for every release.
@@ -57,9 +57,15 @@ pub fn files(product: &Product) -> BTreeSet<String> {
     files
 }
 
-/// Takes away all that is called as this tool calls files and that `release` does not need.
-pub fn prune(directory: &mut Directory, release: &Release) -> Result<(), Error> {
-    let needed: BTreeSet<_> = release.blobs.iter().map(|item| item.path.clone()).collect();
+/// Takes away all that is called as this tool calls files, or that it listed `earlier`, and that `release` does
+/// not need.
+pub fn prune<'a>(
+    directory: &mut Directory,
+    release: &Release,
+    earlier: impl Iterator<Item = &'a String>,
+) -> Result<(), Error> {
+    let items = release.blobs.iter().chain(&release.pointers).chain([&release.installer]);
+    let needed: BTreeSet<_> = items.map(|item| item.path.clone()).collect();
     let mut found = Vec::new();
     let root = directory.root();
     // Documents first: without theirs, the files of a release are nobody's, whenever this is killed.
@@ -84,8 +90,9 @@ pub fn prune(directory: &mut Directory, release: &Release) -> Result<(), Error> 
         }
     }
     for digest in names(&root.join("bin"))?.iter().filter(|name| is_hex(name, 64)) {
-        found.push(format!("bin/{digest}/pkgpanda"));
+        found.extend(["pkgpanda", INSTALLER].map(|name| format!("bin/{digest}/{name}")));
     }
+    found.extend(earlier.cloned());
     for path in found.iter().filter(|path| !needed.contains(*path)) {
         directory.remove(path)?;
     }

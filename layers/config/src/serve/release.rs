@@ -88,6 +88,8 @@ impl Release {
         blobs.push(program.clone());
         blobs.push(Item::bytes(format!("package_lists/{list_id}.package_list.json"), list));
         blobs.push(Item::bytes(format!("products/{}.json", product.config_id), document.clone()));
+        let installer = Item::bytes(INSTALLER, installer).executable();
+        blobs.push(Item { path: installer_path(installer.sha256), ..installer.clone() });
         let mut pointers = vec![
             Item::bytes("bootstrap.latest", bootstrap.id.as_bytes()),
             Item::bytes("cluster-package-list.latest", list_id),
@@ -96,8 +98,14 @@ impl Release {
             Item::bytes(PRODUCT, document),
         ];
         pointers.extend(texts);
-        Ok(Self { product, blobs, pointers, installer: Item::bytes(INSTALLER, installer).executable() })
+        Ok(Self { product, blobs, pointers, installer })
     }
+}
+
+/// Where an installer of this digest stays while its release does: what pins one, such as user data of hosts to
+/// come, is right for as long.
+pub fn installer_path(sha256: impl std::fmt::Display) -> String {
+    format!("bin/{sha256}/{INSTALLER}")
 }
 
 /// Where a package lies in a serve directory.

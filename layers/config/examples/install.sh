@@ -20,13 +20,13 @@ fetch() {
 # The server, or the way to it, may come up later than this host.
 attempt=1
 until fetch; do
-    [ "$attempt" -lt 60 ] || { echo "dcos-join: nothing came from $installer_url in $attempt attempts" >&2; exit 1; }
+    [ "$attempt" -lt 60 ] || { echo "dcos-install: nothing came from $installer_url in $attempt attempts" >&2; exit 1; }
     attempt=$((attempt + 1))
     sleep 10
 done
 echo "$installer_sha256  $installer" | sha256sum --check --status || {
-    echo "dcos-join: $installer_url is not the installer that this is for (SHA-256 $installer_sha256)" >&2
-    echo "dcos-join: use the example that lies beside that installer now" >&2
+    echo "dcos-install: $installer_url is not the installer that this is for (SHA-256 $installer_sha256)" >&2
+    echo "dcos-install: the server has lost it, or has another file there: use an example of the configuration that is served now" >&2
     exit 1
 }
 # Waiting for services here could wait for itself: some of them start only when the boot is over.
