@@ -1,0 +1,187 @@
+//! A host that was installed and one that was baked have the same product, byte for byte.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a test that cannot go on says where and why
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::listing::{Entry, Kind, at, list, same_content, shown};
+use support::mount::Mount;
+use support::{bake, bake_image, is_root, made, output, project, rootfs, run, scratch, text};
+
+/// What an installation makes on a host; directories with everything in them.
+const MADE: [&str; 8] = [
+    "opt/mesosphere",
+    "etc/mesosphere",
+    "etc/systemd/system/dcos-setup.service",
+    "etc/systemd/system/dcos.target",
+    "etc/systemd/system/multi-user.target.wants/dcos-setup.service",
+    "etc/sysusers.d/dcos.conf",
+    "etc/tmpfiles.d/dcos.conf",
+    "usr/libexec/dcos-setup",
+];
+
+/// The sample configuration over what `ci/product` delivered.
+fn configure(artifacts: &str, serve: &Path, more: &[&str]) {
+    run(bake()
+        .args(["configure", "--quiet", "--config"])
+        .arg(project("tests/genconf/config.yaml"))
+        .arg("--artifacts")
+        .arg(made(artifacts))
+        .arg("--out")
+        .arg(serve)
+        .args(more));
+}
+
+/// A root file system with nothing in it, which no preflight would let through, and the product on it.
+fn install(serve: &Path, root: &Path, role: &str) {
+    for directory in ["etc", "opt", "usr", "var"] {
+        fs::create_dir_all(root.join(directory)).unwrap();
+    }
+    run(Command::new("bash")
+        .arg(serve.join("dcos_install.sh"))
+        .arg("--url")
+        .arg(format!("file://{}", serve.display()))
+        .arg("--disable-preflight")
+        .arg("--root")
+        .arg(root)
+        .arg(role));
+}
+
+/// Everything in [`MADE`], by its path.
+fn entries(root: &Path) -> BTreeMap<Vec<u8>, Entry> {
+    let is_made = |path: &[u8]| {
+        let path = text(path);
+        MADE.iter().any(|made| path == *made || path.starts_with(&format!("{made}/")))
+    };
+    let mut entries = BTreeMap::new();
+    for part in MADE {
+        let part = PathBuf::from(part);
+        let top = part.components().next().unwrap().as_os_str().to_str().unwrap().as_bytes().to_vec();
+        for (path, entry) in list(&root.join(std::str::from_utf8(&top).unwrap())) {
+            let path = if path.is_empty() { top.clone() } else { [&top[..], b"/", &path].concat() };
+            if is_made(&path) {
+                entries.insert(path, entry);
+            }
+        }
+    }
+    entries
+}
+
+/// What two hosts have that differs. Files beside the install root are dated by whoever wrote them.
+fn differences(one: &Path, other: &Path) -> Vec<String> {
+    let (ours, theirs) = (entries(one), entries(other));
+    assert!(ours.len() > 100, "{} entries", ours.len());
+    let mut found: Vec<_> =
+        theirs.keys().filter(|path| !ours.contains_key(*path)).map(|path| shown(path)).collect();
+    for (path, entry) in &ours {
+        let Some(their) = theirs.get(path) else {
+            found.push(shown(path));
+            continue;
+        };
+        let seen = |entry: &Entry| {
+            let time = if path.starts_with(b"opt/mesosphere") { entry.time } else { (0, 0) };
+            // A directory's own size and number of links are the file system's.
+            (entry.kind.clone(), entry.mode, entry.owner, time, entry.xattrs.clone())
+        };
+        let same = seen(entry) == seen(their)
+            && (!matches!(entry.kind, Kind::File { .. }) || same_content(&at(one, path), &at(other, path)));
+        if !same {
+            found.push(format!("{}: {:?} and {:?}", shown(path), seen(entry), seen(their)));
+        }
+    }
+    found
+}
+
+/// Compares a baked and an installed host.
+fn same_product(artifacts: &str, role: &str) {
+    if !is_root("what an installed and a baked host have") {
+        return;
+    }
+    let out = scratch();
+    let (serve, host) = (out.path().join("serve"), out.path().join("host"));
+    configure(artifacts, &serve, &[]);
+    install(&serve, &host, role);
+    let arguments = ["--product", serve.to_str().unwrap(), "--role", role];
+    let image = bake_image(&rootfs("debian-12"), &out.path().join("image"), &arguments);
+    let id = fs::read_to_string(serve.join("product.json")).unwrap();
+    let configuration = image.manifest["configuration"].as_str().unwrap();
+    assert!(id.contains(configuration), "{configuration}");
+    let mount = Mount::part(&image.raw(), image.partition("root"));
+    assert_eq!(differences(&host, &mount.path()), [""; 0]);
+}
+
+#[test]
+fn as_root_a_baked_master_has_what_an_installed_one_has() {
+    same_product("product/artifacts", "master");
+}
+
+#[test]
+fn as_root_a_baked_slave_has_what_an_installed_one_has() {
+    same_product("product/small-artifacts", "slave");
+}
+
+#[test]
+fn as_root_a_baked_public_slave_has_what_an_installed_one_has() {
+    same_product("product/small-artifacts", "slave_public");
+}
+
+#[test]
+fn secrets_are_not_baked_and_a_note_says_which_a_host_needs() {
+    let out = scratch();
+    let serve = out.path().join("serve");
+    configure("product/small-artifacts", &serve, &["--set", "exhibitor_admin_password=hunter2hunter2"]);
+    let image = bake()
+        .args(["image", "--no-cache", "--rootfs"])
+        .arg(rootfs("debian-12"))
+        .arg("--product")
+        .arg(&serve)
+        .arg("--out")
+        .arg(out.path().join("image"))
+        .output()
+        .unwrap();
+    assert!(image.status.success(), "{}", text(&image.stderr));
+    let told = text(&image.stderr);
+    assert!(told.contains("secrets are not baked") && told.contains("/etc/mesosphere/secrets/"), "{told}");
+    let raw = out.path().join("image/debian.raw");
+    let found = output(Command::new("grep").args(["--quiet", "--text", "hunter2hunter2"]).arg(&raw));
+    assert_eq!(found.status.code(), Some(1), "the image holds a secret");
+    let bytes = fs::read(out.path().join("serve.secrets/dcos-secrets.tar")).unwrap();
+    assert!(text(&bytes).contains("hunter2hunter2"), "grep would have found nothing anyway");
+}
+
+#[test]
+fn a_damaged_serve_directory_is_not_baked() {
+    let out = scratch();
+    let (serve, image) = (out.path().join("serve"), out.path().join("image"));
+    configure("product/small-artifacts", &serve, &[]);
+    let id = fs::read_to_string(serve.join("bootstrap.latest")).unwrap();
+    let tarball = serve.join(format!("bootstrap/{}.bootstrap.tar.xz", id.trim()));
+    let mut bytes = fs::read(&tarball).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&tarball, bytes).unwrap();
+    let refused = output(
+        bake()
+            .args(["image", "--quiet", "--no-cache", "--rootfs"])
+            .arg(rootfs("debian-12"))
+            .arg("--product")
+            .arg(&serve)
+            .arg("--out")
+            .arg(&image),
+    );
+    assert_eq!(refused.status.code(), Some(1));
+    let told = text(&refused.stderr);
+    assert!(told.contains("bootstrap.tar.xz") && told.contains("has the digest"), "{told}");
+    assert!(!image.exists() || fs::read_dir(&image).unwrap().next().is_none(), "an output was left");
+}
+
+#[test]
+fn pkgpanda_is_static() {
+    let headers =
+        run(Command::new("readelf").args(["--program-headers", "--wide"]).arg(made("pkgpanda/pkgpanda")));
+    assert!(headers.contains("LOAD") && !headers.contains("INTERP"), "{headers}");
+}
