@@ -80,3 +80,17 @@ fn secrets_go_with_the_configuration_that_had_them() {
     ground.run(&[]);
     assert!(!ground.at("serve.secrets").exists());
 }
+
+#[test]
+fn a_difference_of_secrets_alone_says_so_and_nothing_of_them() {
+    let ground = ground();
+    ground.run(&[]);
+    let same = ground.try_run(&["--diff", "serve"]);
+    assert_eq!(same.status.code(), Some(0));
+    let other = ground.try_run(&["--diff", "serve", "--set", "exhibitor_admin_password=other-rosebud"]);
+    let text = String::from_utf8(other.stdout).unwrap();
+    assert_eq!(other.status.code(), Some(1), "{text}");
+    assert!(text.contains("secrets changed") && !text.contains("rosebud"), "{text}");
+    let both = ground.try_run(&["--diff", "serve", "--set", "cluster_name=other"]);
+    assert!(!String::from_utf8(both.stdout).unwrap().contains("secrets changed"));
+}

@@ -110,3 +110,44 @@ fn what_is_missing_or_makes_no_sense_is_told_with_the_fix() {
     assert!(message.contains("no program for x86_64 or aarch64"), "{message}");
     assert!(!ground.at("serve").exists());
 }
+
+#[test]
+fn installers_stay_with_their_release_and_what_is_listed_goes_with_it() {
+    let ground = Ground::new();
+    ground.run(&[]);
+    let serve = ground.at("serve");
+    let kept = || -> Vec<_> {
+        let paths = listing(&serve).into_keys();
+        paths.filter(|path| path.starts_with("bin/") && path.ends_with("/dcos_install.sh")).collect()
+    };
+    let first = kept();
+    let [installer] = first.as_slice() else { panic!("{first:?}") };
+    let bytes = fs::read(serve.join(installer)).unwrap();
+    assert_eq!(bytes, fs::read(serve.join("dcos_install.sh")).unwrap());
+    let digest = bake_base::Digest::of(&bytes).to_string();
+    assert_eq!(*installer, format!("bin/{digest}/dcos_install.sh"));
+    assert!(fs::read_to_string(serve.join("examples/user-data.tf")).unwrap().contains(installer.as_str()));
+
+    // Of an older version, one of somebody else, one that somebody changed, and what was never in here.
+    for name in ["older", "mine", "changed"] {
+        fs::write(serve.join("examples").join(name), name).unwrap();
+    }
+    fs::write(ground.at("outside"), "outside").unwrap();
+    let line = |name: &str, path: &str| format!("{}  {path}\n", bake_base::Digest::of(name.as_bytes()));
+    let sums = fs::read_to_string(serve.join("SHA256SUMS")).unwrap();
+    let more =
+        [line("older", "examples/older"), line("x", "examples/changed"), line("outside", "../outside")];
+    fs::write(serve.join("SHA256SUMS"), sums + &more.concat()).unwrap();
+
+    ground.run(&["--set", "cluster_name=other"]);
+    assert_eq!(kept().len(), 2);
+    let sums = fs::read_to_string(serve.join("SHA256SUMS")).unwrap();
+    assert!(sums.contains(installer.as_str()) && sums.contains("examples/older"), "{sums}");
+    assert!(!sums.contains("outside") && !sums.contains("examples/changed"), "{sums}");
+    ground.run(&["--set", "cluster_name=other", "--prune"]);
+    assert!(kept().len() == 1 && kept() != first);
+    let there = |name: &str| serve.join("examples").join(name).exists();
+    assert_eq!((there("older"), there("mine"), there("changed")), (false, true, true));
+    assert!(ground.at("outside").exists());
+    run(Command::new("sha256sum").args(["--check", "--quiet", "SHA256SUMS"]).current_dir(&serve));
+}
