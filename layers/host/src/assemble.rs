@@ -210,3 +210,6 @@ fn date(tree: &mut Tree, at: &TreePath) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

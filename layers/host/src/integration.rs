@@ -154,3 +154,6 @@ fn header(what: impl fmt::Display) -> String {
 fn place(text: &str) -> TreePath {
     TreePath::parse(text.as_bytes()).expect("a relative path without `..`")
 }
+
+#[cfg(test)]
+mod tests;
