@@ -130,6 +130,72 @@ fn as_root_a_baked_public_slave_has_what_an_installed_one_has() {
 }
 
 #[test]
+fn as_root_a_host_that_learns_its_role_at_boot_has_what_an_installed_one_has() {
+    if !is_root("what a host has that learns its role at boot") {
+        return;
+    }
+    let out = scratch();
+    let (serve, host) = (out.path().join("serve"), out.path().join("host"));
+    configure("product/artifacts", &serve, &[]);
+    install(&serve, &host, "master");
+    let arguments = ["--product", serve.to_str().unwrap()];
+    let image = bake_image(&rootfs("debian-12"), &out.path().join("image"), &arguments);
+    let mount = Mount::part(&image.raw(), image.partition("root"));
+    let before = links(&mount.path());
+    assert_ne!(before, links(&host), "the sample tree has nothing of a role");
+    // As a boot would run it: the role is there, /run is empty, and systemd is asked for nothing that matters here.
+    let roles = mount.path().join("etc/mesosphere/roles");
+    fs::create_dir_all(&roles).unwrap();
+    fs::write(roles.join("master"), "").unwrap();
+    let boot = || {
+        run(Command::new("unshare").args(["--mount", "sh", "-euc", BOOT, "sh"]).arg(mount.path()));
+    };
+    boot();
+    assert_eq!(links(&mount.path()), links(&host));
+    boot();
+    assert_eq!(links(&mount.path()), links(&host), "the second boot changes nothing");
+}
+
+/// The first part of a boot, in the root directory `$1`.
+const BOOT: &str = r#"
+mount -t tmpfs none "$1/run"
+mount -t proc none "$1/proc"
+mkdir -p "$1/run/systemd/system"
+mount --bind /bin/true "$1/usr/bin/systemctl"
+exec chroot "$1" /usr/libexec/dcos-setup"#;
+
+/// Every symbolic link of the install root outside of packages, and its target.
+fn links(root: &Path) -> BTreeMap<String, String> {
+    let all = list(&root.join("opt/mesosphere")).into_iter();
+    let links = all.filter(|(path, _)| !path.starts_with(b"packages/")).filter_map(|(path, entry)| {
+        let Kind::Link { target } = entry.kind else { return None };
+        Some((text(&path), text(&target)))
+    });
+    links.collect()
+}
+
+#[test]
+fn a_plan_names_the_configuration_and_writes_nothing() {
+    let out = scratch();
+    let (serve, image) = (out.path().join("serve"), out.path().join("image"));
+    configure("product/small-artifacts", &serve, &[]);
+    let mut command = bake();
+    command.args(["image", "--no-cache", "--plan", "--json", "--rootfs"]).arg(rootfs("debian-12"));
+    let plan = run(command.arg("--product").arg(&serve).arg("--out").arg(&image));
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    let product: serde_json::Value =
+        serde_json::from_slice(&fs::read(serve.join("product.json")).unwrap()).unwrap();
+    assert_eq!(plan["configuration"], product["config_id"]);
+    let packages = plan["packages"].as_array().unwrap();
+    let mut active = product["active"].as_array().unwrap().clone();
+    active.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+    let mut packages = packages.clone();
+    packages.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+    assert_eq!(packages, active);
+    assert!(!image.exists());
+}
+
+#[test]
 fn secrets_are_not_baked_and_a_note_says_which_a_host_needs() {
     let out = scratch();
     let serve = out.path().join("serve");

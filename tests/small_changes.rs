@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Baked, bake_image, project, rootfs, run, scratch, small_product};
+use support::{Baked, bake_image, made, project, rootfs, run, scratch, small_product};
 
 /// The most 512 KiB blocks that a small change may touch: a few dozen, of thousands.
 const FEW: usize = 36;
@@ -64,6 +64,27 @@ fn a_role_changes_a_few_blocks() {
     let master = bake(&out.path().join("master"), &[&product[..], &["--role", "master"]].concat());
     let changed = changed_blocks(&neutral, &master);
     assert!((1..=FEW).contains(&changed.len()), "{changed:?}");
+}
+
+#[test]
+fn another_name_of_a_cluster_changes_a_few_blocks() {
+    let out = scratch();
+    let bake_with = |name: &str| {
+        let serve = out.path().join(format!("serve-{name}"));
+        run(support::bake()
+            .args(["configure", "--quiet", "--config"])
+            .arg(project("tests/genconf/config.yaml"))
+            .arg("--artifacts")
+            .arg(made("product/small-artifacts"))
+            .arg("--out")
+            .arg(&serve)
+            .args(["--set", &format!("cluster_name={name}")]));
+        bake(&out.path().join(name), &["--product", serve.to_str().unwrap(), "--role", "master"])
+    };
+    let (one, other) = (bake_with("one"), bake_with("another-name"));
+    assert_ne!(one.manifest["configuration"], other.manifest["configuration"]);
+    let changed = changed_blocks(&one, &other);
+    assert!((2..=FEW).contains(&changed.len()), "{} blocks: {changed:?}", changed.len());
 }
 
 #[test]
