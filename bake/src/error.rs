@@ -12,8 +12,10 @@ pub struct Failure {
 /// Decides the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// It did not work, or a comparison found a difference: status 1.
+    /// It did not work: status 1.
     Failed,
+    /// A comparison has told what differs, which is a result: status 1.
+    Different,
     /// It was asked for in a way that makes no sense: status 2.
     Usage,
 }
@@ -22,6 +24,16 @@ impl Failure {
     /// Something failed.
     pub fn new(message: impl fmt::Display) -> Self {
         Self { kind: Kind::Failed, message: message.to_string() }
+    }
+
+    /// A comparison found, and has told, a difference.
+    pub fn different() -> Self {
+        Self { kind: Kind::Different, message: String::new() }
+    }
+
+    /// Whether there is something to say that has not been said.
+    pub fn is_untold(&self) -> bool {
+        self.kind != Kind::Different
     }
 
     /// The command line or the spec file makes no sense.
@@ -45,7 +57,7 @@ impl Failure {
     /// The process's exit status.
     pub fn status(&self) -> u8 {
         match self.kind {
-            Kind::Failed => 1,
+            Kind::Failed | Kind::Different => 1,
             Kind::Usage => 2,
         }
     }

@@ -31,7 +31,9 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            ui::report(&failure);
+            if failure.is_untold() {
+                ui::report(&failure);
+            }
             ExitCode::from(failure.status())
         }
     }

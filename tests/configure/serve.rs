@@ -85,6 +85,7 @@ fn a_difference_says_what_changes_on_hosts() {
     assert!(text.contains("package dcos-config changed: setup_"), "{text}");
     assert!(text.lines().any(|line| line.trim_start().starts_with('-') && line.contains("sample")), "{text}");
     assert!(text.lines().any(|line| line.trim_start().starts_with('+') && line.contains("other")), "{text}");
+    assert_eq!(String::from_utf8(other.stderr).unwrap(), "", "a difference is no error");
     let before = states(&ground.at("serve"));
     ground.try_run(&["--plan"]);
     assert_eq!(states(&ground.at("serve")), before);
@@ -109,6 +110,33 @@ fn what_is_missing_or_makes_no_sense_is_told_with_the_fix() {
     let message = String::from_utf8(message.stderr).unwrap();
     assert!(message.contains("no program for x86_64 or aarch64"), "{message}");
     assert!(!ground.at("serve").exists());
+}
+
+#[test]
+fn what_is_somebody_elses_is_neither_taken_over_nor_replaced() {
+    let ground = Ground::new();
+    fs::create_dir(ground.at("site")).unwrap();
+    fs::write(ground.at("site/index.html"), "mine").unwrap();
+    let message = ground.fails(1, &["--out", "site"]);
+    assert!(message.contains("holds `index.html` and is no serve directory"), "{message}");
+    assert_eq!(fs::read_dir(ground.at("site")).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(ground.at("site/index.html")).unwrap(), "mine");
+
+    let config = fs::read(ground.at("genconf/config.yaml")).unwrap();
+    let message = ground.fails(1, &["--single-file", "genconf/config.yaml"]);
+    assert!(message.contains("is not replaced"), "{message}");
+    assert_eq!(fs::read(ground.at("genconf/config.yaml")).unwrap(), config);
+    let message = ground.fails(2, &["--single-file", "serve/all.sh"]);
+    assert!(message.contains("is in the serve directory"), "{message}");
+    ground.run(&["--single-file", "all.sh"]);
+    ground.run(&["--single-file", "all.sh", "--set", "cluster_name=other"]);
+
+    fs::create_dir(ground.at("elsewhere")).unwrap();
+    fs::rename(ground.at("serve/packages"), ground.at("packages")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", ground.at("serve/packages")).unwrap();
+    let message = ground.fails(1, &[]);
+    assert!(message.contains("packages` is no directory"), "{message}");
+    assert!(fs::read_dir(ground.at("elsewhere")).unwrap().next().is_none());
 }
 
 #[test]

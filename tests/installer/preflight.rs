@@ -181,7 +181,14 @@ fn in_a_container_wrong_usage_is_told() {
     let root = Root::debian();
     let host = product.boot(&root);
     serve(&host, "");
-    for wrong in ["", "nobody", "--no-such-option master", "master slave", "--root /no/such/place master"] {
+    for wrong in [
+        "",
+        "nobody",
+        "--no-such-option master",
+        "master slave",
+        "--root /no/such/place master",
+        "--url ftp://x master",
+    ] {
         let last = ended(&install(&host, wrong), USAGE);
         assert!(last.starts_with("usage: ") && last.contains("--help"), "{last}");
     }

@@ -32,6 +32,11 @@ fn in_containers_every_role_is_installed_over_http_and_once_only() {
         assert_eq!(host.run("test -e /run/web.log || echo none").trim(), "none");
         assert_eq!(host.run("cat /var/lib/dcos/dcos-hello/starts").trim(), "1");
 
+        // What somebody stopped starts.
+        host.run("systemctl stop dcos.target");
+        ended(&install(&host, role), DONE);
+        host.run("timeout 20 sh -c 'until systemctl is-active --quiet dcos.target; do sleep 0.2; done'");
+
         // Roles are for life.
         let other = if role == "master" { "slave" } else { "master" };
         let last = ended(&install(&host, other), UNFIT);

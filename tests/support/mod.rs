@@ -44,12 +44,7 @@ pub fn rootfs(name: &str) -> PathBuf {
     made(&format!("rootfs/{name}.tar"))
 }
 
-/// The sample tree (tests/tree) as a product.
-pub fn product() -> PathBuf {
-    made("product/bootstrap.tar.xz")
-}
-
-/// Two small packages of it, for what is baked often.
+/// Two small packages of the sample tree (tests/tree), for what is baked often.
 pub fn small_product() -> PathBuf {
     made("product/small.tar.xz")
 }

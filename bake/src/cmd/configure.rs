@@ -12,7 +12,7 @@ use bake_config::calculate::Files;
 use bake_config::configure::{self, Configured, Known, Pkgpanda, Plan, Written};
 use bake_config::diff::{self, Diff, Side};
 use bake_config::packages::CheckBins;
-use bake_config::{Error, elf, serve, single};
+use bake_config::{Error, elf, installer, serve, single};
 use bake_package::ConfigTree;
 
 use crate::cli::ConfigureArgs;
@@ -71,6 +71,9 @@ fn publish(
 ) -> Result<(), Failure> {
     let release = &configured.release;
     let secrets = secrets_directory(args)?;
+    if let Some(path) = &args.single_file {
+        check_single_file(path, args)?;
+    }
     let has_secrets = !release.product.secrets.is_empty();
     let mut outcome = report::Outcome {
         config_id: release.product.config_id.clone(),
@@ -181,6 +184,29 @@ fn pkgpanda(args: &ConfigureArgs, machine: Option<u16>) -> Result<Pkgpanda, Fail
         }
         None => Ok(Pkgpanda { bytes, machine: found }),
     }
+}
+
+/// A single file replaces nothing but another one, and the serve directory lists all that it holds.
+fn check_single_file(path: &Path, args: &ConfigureArgs) -> Result<(), Failure> {
+    let shown = path.display();
+    if absolute(path)?.starts_with(absolute(&args.out)?) {
+        let message = format!("`{shown}` is in the serve directory: expected a --single-file elsewhere");
+        return Err(Failure::usage(message));
+    }
+    let mut beginning = Vec::new();
+    let read = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        file => {
+            file.and_then(|file| file.take(installer::BEGINNING.len() as u64).read_to_end(&mut beginning))
+        }
+    };
+    read.map_err(|error| Failure::new(format!("reading `{shown}` failed: {error}")))?;
+    if beginning == installer::BEGINNING.as_bytes() {
+        return Ok(());
+    }
+    Err(Failure::new(format!(
+        "`{shown}` is something else than a single file: it is not replaced; remove it"
+    )))
 }
 
 /// Where secrets go: beside the serve directory, never in it.

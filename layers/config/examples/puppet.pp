@@ -11,7 +11,8 @@ class dcos (
   exec { 'install DC/OS':
     command => ['/bin/bash', '-c', $install, 'dcos-install'] + $roles,
     path    => ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin'],
-    creates => '/opt/mesosphere/packages/dcos-config--setup_CONFIG_ID',
+    # The link is the last thing that an installation makes.
+    unless  => 'test -e /opt/mesosphere/packages/dcos-config--setup_CONFIG_ID -a -L /etc/systemd/system/multi-user.target.wants/dcos-setup.service',
     timeout => 3600,
   }
 

@@ -58,6 +58,10 @@ parse_arguments() {
     done
     url=${url:-$bootstrap_url}
     url=${url%/}
+    case $url in
+    http://* | https://* | file://*) ;;
+    *) misused "--url $url: expected http://, https:// or file://" ;;
+    esac
     for role in ${given[@]+"${given[@]}"}; do
         is_among "$role" ${known_roles[@]+"${known_roles[@]}"} ||
             misused "unknown role $role; known are: ${known_roles[*]+${known_roles[*]}}"

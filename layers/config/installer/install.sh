@@ -61,7 +61,9 @@ install_state() {
         for role in $have; do is_among "$role" "${roles[@]}" || { echo roles && return 0; }; done
         for role in "${roles[@]}"; do [ -e "$root/etc/mesosphere/roles/$role" ] || { echo roles && return 0; }; done
     fi
-    if [ ! -d "$directory" ] || [ -z "$(ls -A -- "$directory")" ]; then
+    if [ -e "$directory" ] && [ ! -d "$directory" ]; then
+        echo other
+    elif [ ! -d "$directory" ] || [ -z "$(ls -A -- "$directory")" ]; then
         if [ -d "$root/etc/systemd/system/dcos.target.wants" ]; then echo other; else echo none; fi
     elif [ "$(installed_id)" != "$config_id" ]; then
         echo other
@@ -102,6 +104,9 @@ start() {
     systemctl daemon-reload 9<&- || die 1 'systemd did not reload its units' 'see: systemctl status'
     systemctl ${options[@]+"${options[@]}"} start dcos-setup.service 9<&- ||
         die 1 'dcos-setup.service did not start' 'see: journalctl -u dcos-setup; then run the same command again'
+    # It has started this already, unless somebody stopped it since.
+    [ -n "$no_block" ] || systemctl start --no-block dcos.target 9<&- ||
+        die 1 'dcos.target did not start' 'see: systemctl status dcos.target'
 }
 
 will_start() { [ -z "$root" ] && [ -z "$no_start" ]; }

@@ -6,6 +6,7 @@ mod preflight;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bake_host::Role;
+use bake_host::integration::COMMON_ROLES;
 use serde_json::{Value, json};
 
 use crate::artifacts::{Artifacts, Inside};
@@ -18,9 +19,6 @@ use crate::{
 
 pub(crate) use assemble::LIST_FLAG;
 pub use assemble::{Configured, Pkgpanda};
-
-/// Roles that every cluster has.
-const ROLES: [&str; 3] = ["master", "slave", "slave_public"];
 
 /// What an operator wrote.
 #[derive(Clone, Debug, Default)]
@@ -144,7 +142,7 @@ pub fn given(
 pub fn roles(inside: &Inside) -> Vec<String> {
     let of_packages = inside.packages.iter().flat_map(|package| package.listing.roles());
     let mut roles: Vec<_> = of_packages.map(|role: Role| role.to_string()).collect();
-    roles.extend(ROLES.map(str::to_owned));
+    roles.extend(COMMON_ROLES.map(str::to_owned));
     roles.sort();
     roles.dedup();
     roles

@@ -122,13 +122,16 @@ pub fn script(data: &InstallerData) -> Result<Vec<u8>, Error> {
     }
 }
 
+/// What every installer begins with.
+pub const BEGINNING: &str = "#!/bin/bash\n\
+    # Installs this host's part of a DC/OS cluster; `--help` tells how. Made by `bake configure`.\n";
+
 fn render(data: &InstallerData, payload_offset: usize) -> Result<String, Error> {
     // One group, which runs when all of it has been read: nothing of a script that was cut off runs, not even the
     // first letters of a name.
-    let mut text = String::from(
-        "#!/bin/bash\n\
-         # Installs this host's part of a DC/OS cluster; `--help` tells how. Made by `bake configure`.\n\
-         # shellcheck disable=SC2016,SC2317 # values are words, whatever they look like; main ends the script\n\
+    let mut text = String::from(BEGINNING);
+    text.push_str(
+        "# shellcheck disable=SC2016,SC2317 # values are words, whatever they look like; main ends the script\n\
          {\n\
          set -euo pipefail\n\n",
     );

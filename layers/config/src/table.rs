@@ -194,7 +194,8 @@ impl Table {
                 }
                 None if known(other) => {}
                 None => {
-                    problems.push(wrong(format!("has a condition about `{other}`, which is not a parameter")))
+                    problems
+                        .push(wrong(format!("has a condition about `{other}`, which is not a parameter")));
                 }
             }
         }

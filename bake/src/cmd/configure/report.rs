@@ -55,7 +55,7 @@ pub fn diff(diff: &Diff, as_json: bool, printer: Printer) -> Result<(), Failure>
     } else {
         printer.raw(diff.to_string().as_bytes())?;
     }
-    if diff.is_empty() { Ok(()) } else { Err(Failure::new("hosts would change")) }
+    if diff.is_empty() { Ok(()) } else { Err(Failure::different()) }
 }
 
 pub fn plan(plan: &Plan, as_json: bool, printer: Printer) -> Result<(), Failure> {

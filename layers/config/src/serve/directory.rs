@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use bake_base::{DigestReader, DigestWriter, Unnamed};
+use bake_host::product::PRODUCT;
 
 use super::{Item, Source};
 use crate::{Error, artifacts};
@@ -37,7 +38,7 @@ enum State {
 impl Directory {
     /// Makes the directory if need be and keeps others from writing to it.
     pub fn open(root: &Path) -> Result<Self, Error> {
-        let is_new = fs::read_dir(root).map_or(true, |mut entries| entries.next().is_none());
+        let is_new = is_unused(root)?;
         fs::create_dir_all(root).map_err(Error::io("making", root))?;
         if is_new {
             // Whatever the umask of whoever runs this: a web server reads it.
@@ -130,7 +131,7 @@ impl Directory {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                     return Err(Error::io("making", &directory)(error));
                 }
-                Err(_) => {}
+                Err(_) => refuse_link(&directory)?,
                 Ok(()) => {
                     self.unsynced.extend(directory.parent().map(Path::to_owned));
                 }
@@ -182,6 +183,33 @@ impl Directory {
         self.changed.insert(item.path.clone());
         Ok(())
     }
+}
+
+/// Whether there is nothing in a directory yet. What somebody else has put there is left alone: another run's
+/// lock or product says that it is a serve directory.
+fn is_unused(root: &Path) -> Result<bool, Error> {
+    let mut entries = match fs::read_dir(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        result => result.map_err(Error::io("reading", root))?,
+    };
+    if [LOCK, PRODUCT].iter().any(|name| root.join(name).is_file()) {
+        return Ok(false);
+    }
+    // The top of a file system may hold that.
+    let first = entries.find(|entry| entry.as_ref().map_or(true, |entry| entry.file_name() != "lost+found"));
+    let Some(first) = first.transpose().map_err(Error::io("reading", root))? else { return Ok(true) };
+    let name = first.file_name();
+    let message = format!("holds `{}` and is no serve directory: name a new or an empty one", name.display());
+    Err(Error::wrong(root, message))
+}
+
+/// A link would have files written to elsewhere.
+fn refuse_link(directory: &Path) -> Result<(), Error> {
+    let metadata = fs::symlink_metadata(directory).map_err(Error::io("reading", directory))?;
+    if metadata.is_dir() {
+        return Ok(());
+    }
+    Err(Error::wrong(directory, "is no directory: remove it and run again"))
 }
 
 /// What is at the place of an item; permissions of a file that is right are mended.
