@@ -332,7 +332,7 @@ fn a_run_that_was_killed_at_any_point_is_finished_by_the_next() {
             break;
         }
         // Each kill is two installations: a handful tells, unless all tests are asked for.
-        delay += if full { 500 + delay / 8 } else { 4_000 + delay / 2 };
+        delay += if full { 500 + delay / 8 } else { 2_000 + delay / 4 };
     }
     assert!(kills >= 3, "only {kills} runs were killed");
 }
