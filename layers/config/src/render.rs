@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::escape::Syntax;
-use crate::template::{Template, nearest};
+use crate::template::Template;
+use crate::types::nearest;
 use crate::{Body, Condition, ConfigFile, Effective, Place, Problem, Problems, Table, Target};
 
 /// Which files there may be.

@@ -20,8 +20,6 @@ use crate::escape::place::{self, Pieces};
 use crate::escape::{Syntax, escape};
 use crate::{Place, Problem};
 
-pub use names::nearest;
-
 /// Steps that a template may take: thousands of hosts in a list, but no loop of loops of them.
 const FUEL: u64 = 2_000_000;
 /// The largest file that a template may make, in bytes.

@@ -8,7 +8,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::{FileRule, FileTable, Made, paths};
 use crate::escape::Syntax;
-use crate::template::{Template, nearest};
+use crate::template::Template;
+use crate::types::nearest;
 use crate::{Condition, Place, Problem, Problems, Target};
 
 const FIELDS: [&str; 8] = ["link", "mode", "path", "syntax", "target", "template", "when", "when-set"];

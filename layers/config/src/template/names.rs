@@ -76,10 +76,3 @@ pub fn in_line(text: &str, line: u32) -> String {
     });
     first.unwrap_or_default()
 }
-
-/// The name that is most like `name`, if one is like it at all.
-pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let likely = names.into_iter().map(|other| (strsim::damerau_levenshtein(name, other), other));
-    let (distance, other) = likely.min()?;
-    (distance <= 1 + name.chars().count() / 4).then_some(other)
-}
