@@ -316,7 +316,7 @@ fn exceptions_of_a_proxy_are_for_a_proxy() {
 fn a_failed_parameter_silences_its_dependents_only() {
     let told = bad("master_list_: 1\nip_detect_filename: genconf/none\ncalico_veth_mtu: 1\n");
     assert_eq!(told.len(), 3, "{told:?}");
-    assert_eq!(told[1], "genconf/config.yaml:7:21: `ip_detect_contents`: `genconf/none` does not exist");
+    assert_eq!(told[1], "genconf/config.yaml:7:21: `ip_detect_filename`: `genconf/none` does not exist");
     // Four things depend on the list, none of which is heard.
     let broken = GOOD.replace("192.0.2.3]", "192.0.2.300]");
     let told: Vec<_> = problems_of(&broken).iter().map(|problem| problem.name.clone()).collect();
@@ -459,7 +459,7 @@ const WRONG: &[(&str, &str)] = &[
     ("dcos_l4lb_max_named_ip: 10.0.0.0", "dcos_l4lb_max_named_ip"),
     ("superuser_service_account_uid: x", "superuser_service_account_uid"),
     ("ssh_port: 22", "ssh_port"),
-    ("ip6_detect_filename: genconf/none", "ip6_detect_contents"),
+    ("ip6_detect_filename: genconf/none", "ip6_detect_filename"),
 ];
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Holds, Note, Resolver, State, show};
 use crate::calculate::{self, Calculation, View};
-use crate::{Condition, Node, Parameter, Place, Problem, Resolved, Source};
+use crate::{Condition, Node, Parameter, Place, Problem, Resolved, Source, Who};
 
 /// More parameters than any that depend on each other.
 const LONGEST_CHAIN: usize = 128;
@@ -152,9 +152,8 @@ impl Resolver<'_> {
             return State::Failed;
         }
         let view = View::new(&self.values, self.files, parameter.default.as_ref());
-        let place = self.cause(&calculation);
-        let value =
-            calculation.run(&view).map_err(|message| vec![Problem::new(&place, &parameter.name, message)]);
+        let (place, name) = self.cause(parameter, &calculation);
+        let value = calculation.run(&view).map_err(|message| vec![Problem::new(&place, name, message)]);
         let secret = parameter.secret || (!calculation.public && self.reads_secret(&calculation));
         let value = value.and_then(|value| parameter.check_as(&Node::from_json(&value, &place), secret));
         match value {
@@ -170,13 +169,17 @@ impl Resolver<'_> {
         calculation.from.iter().any(|name| self.values.get(name).is_some_and(|resolved| resolved.secret))
     }
 
-    /// Where a calculation that fails can be mended: where one of its parameters was written.
-    fn cause(&self, calculation: &Calculation) -> Place {
-        let places = calculation.from.iter().filter_map(|name| match &self.values.get(name)?.source {
-            Source::Written(place) | Source::Extension(place) => Some(place.clone()),
+    /// Where a calculation that fails can be mended: where one of its parameters was written, and which that is.
+    fn cause(&self, parameter: &Parameter, calculation: &Calculation) -> (Place, String) {
+        let written = calculation.from.iter().find_map(|name| match &self.values.get(name)?.source {
+            Source::Written(place) | Source::Extension(place) => Some((place.clone(), name.clone())),
             _ => None,
         });
-        places.into_iter().next().unwrap_or_else(|| self.file.clone())
+        written.unwrap_or_else(|| {
+            let settable = Some(&parameter.name).filter(|_| parameter.who == Who::Operator);
+            let name = settable.or(calculation.from.first()).unwrap_or(&parameter.name);
+            (self.file.clone(), name.clone())
+        })
     }
 
     fn missed(&self, parameter: &Parameter) -> Problem {
