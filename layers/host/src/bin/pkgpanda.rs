@@ -23,7 +23,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Install a product into /opt/mesosphere of a host, or finish what was begun; start nothing
+    /// Install a product into /opt/mesosphere of a host, or finish what was begun. Starting is left to `systemctl start dcos-setup` or the next boot
     Install(InstallArgs),
     /// Compare every file of a product with its digest
     Verify(ProductArgs),
@@ -60,9 +60,6 @@ struct InstallArgs {
     /// The archive with the product's secrets
     #[arg(long, value_name = "TAR")]
     secrets: Option<PathBuf>,
-    /// Start nothing: as always, since starting is left to `systemctl start dcos-setup` and to the next boot
-    #[arg(long)]
-    no_start: bool,
 }
 
 #[derive(Debug, Args)]
