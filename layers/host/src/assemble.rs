@@ -8,13 +8,15 @@ use bake_tree::{
     Xattrs,
 };
 
-use crate::product::{Blob, Product};
-use crate::{Entry, InstallRoot, Package, PackageId, Problem, ROOT, Role};
+use bake_base::Digest;
 
-/// Where packages lie in an install root.
-const PACKAGES: &str = "packages";
-/// The product that an install root was made from, byte by byte.
-pub const RECORD: &str = "product.json";
+use crate::contents::CONTENTS;
+use crate::generation::{self, GENERATIONS, Generation, Number, PACKAGES};
+use crate::product::{Blob, Product};
+use crate::{Entry, InstallRoot, Package, PackageId, Problem, Role};
+
+/// The largest `contents.json`, in bytes.
+const CONTENTS_LIMIT: u64 = 64 << 20;
 /// How many flaws of one archive are named.
 const SHOWN: usize = 10;
 
@@ -34,6 +36,9 @@ pub enum AssembleError {
     /// Something is in the way.
     #[error(transparent)]
     Edit(#[from] EditError),
+    /// The list of a package's contents cannot be read.
+    #[error("package {0}: {CONTENTS} cannot be read: {1}")]
+    Contents(PackageId, String),
 }
 
 /// An archive of a product and the directory of the install root that it fills.
@@ -112,8 +117,8 @@ fn check(members: &[Member]) -> Result<(), Vec<String>> {
     if flaws.is_empty() { Ok(()) } else { Err(flaws) }
 }
 
-/// Makes the install root at `at` of a tree, which holds `packages/`, that of the `active` packages on a host with
-/// `roles`, and writes `record` into it. What a bootstrap tarball had linked goes, unless it is the same; whatever
+/// Makes the install root at `at` of a tree, which holds `packages/`: its first generation is that of the `active`
+/// packages on a host with `roles`, and has `product` beside it. What a bootstrap tarball had linked goes; whatever
 /// has no time of its own is as old as the newest that has.
 ///
 /// # Errors
@@ -123,13 +128,24 @@ pub fn assemble(
     at: &TreePath,
     active: &[PackageId],
     roles: &BTreeSet<Role>,
-    record: &[u8],
-) -> Result<InstallRoot, AssembleError> {
+    product: Option<&[u8]>,
+) -> Result<(InstallRoot, Generation), AssembleError> {
     let root = resolve(tree, at, active, roles)?;
-    let below = |path: &TreePath| path.components().fold(at.clone(), |directory, name| directory.join(name));
-    let mut wanted: BTreeMap<TreePath, Entry> =
-        root.entries(ROOT).into_iter().map(|(path, entry)| (below(&path), entry)).collect();
-    wanted.insert(at.join(RECORD.as_bytes()), Entry::File(record.to_owned()));
+    let mut contents = BTreeMap::new();
+    for id in root.active.values() {
+        contents.insert(id.clone(), contents_digest(tree, at, id)?);
+    }
+    let generation = Generation::new(&root, roles, &BTreeSet::new(), |id| contents[id]);
+    let below = |top: &TreePath, path: &TreePath| path.components().fold(top.clone(), |at, name| at.join(name));
+    let first = below(at, &TreePath::parse(Number::FIRST.directory().as_bytes())?);
+    let mut wanted = BTreeMap::from([
+        (at.join(GENERATIONS.as_bytes()), Entry::Directory),
+        (first.clone(), Entry::Directory),
+    ]);
+    let of_generation = generation.entries(Number::FIRST, &root, product);
+    wanted.extend(of_generation.into_iter().map(|(path, entry)| (below(&first, &path), entry)));
+    let links = generation::top_links(Number::FIRST, product.is_some());
+    wanted.extend(links.into_iter().map(|(path, entry)| (below(at, &path), entry)));
     drop_others(tree, at, &wanted);
     for (path, entry) in wanted {
         if !is_there(tree, &path, &entry) {
@@ -146,7 +162,18 @@ pub fn assemble(
         }
     }
     date(tree, at);
-    Ok(root)
+    Ok((root, generation))
+}
+
+/// The digest of a package's list of contents; none if it has no such list.
+fn contents_digest(tree: &Tree, at: &TreePath, id: &PackageId) -> Result<Option<Digest>, AssembleError> {
+    let path = at.join(PACKAGES.as_bytes()).join(id.as_str().as_bytes()).join(CONTENTS.as_bytes());
+    let Some(Node::File(content)) = tree.lookup(&path, Follow::Parents).map(|id| &tree.inode(id).node) else {
+        return Ok(None);
+    };
+    let bytes = content.read_all(CONTENTS_LIMIT);
+    let bytes = bytes.map_err(|error| AssembleError::Contents(id.clone(), error.to_string()))?;
+    Ok(Some(Digest::of(&bytes)))
 }
 
 /// The rules applied to the packages in the tree.

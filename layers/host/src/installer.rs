@@ -1,16 +1,14 @@
 //! A product onto a host, or into a root file system: verified, all or nothing, and by names that are resolved
 //! below the root alone, whatever links lie there.
 //!
-//! The install root is staged beside its place and gets there by one rename. Files of the host come before that,
-//! and the link that has everything started at boot comes after it, so that a run that was killed at any
+//! The install root is staged beside its place and gets there by one rename. Files of the host come after that,
+//! and the link that has everything started at boot comes last, so that a run that was killed at any
 //! instruction leaves a host that starts either nothing or all of it; the next run finishes.
 
 mod blob;
 mod commit;
-mod failure;
-mod host;
 mod load;
-mod place;
+pub(crate) mod roles;
 mod secrets;
 mod unpack;
 
@@ -23,16 +21,15 @@ use bake_tree::{Tree, TreePath, ValidTree};
 
 use crate::assemble::{assemble, layers};
 use crate::integration::{self, HostEntry};
+use crate::persist::{self, Persistent};
+use crate::place::Root;
 use crate::product::Product;
-use crate::{InstallRoot, Role};
+use crate::{Failure, Role};
 
-pub use failure::Failure;
 pub use load::{Loaded, load};
 pub use unpack::unpack;
 
 use commit::Commit;
-use host::Host;
-use place::Root;
 
 /// What is to be installed and where.
 #[derive(Clone, Debug)]
@@ -88,13 +85,17 @@ pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installe
     let secrets = request.secrets.as_ref().map(|tar| secrets::read(tar, &secret_paths)).transpose()?;
     let root = Root::open(&request.root)?;
     let mut commit = Commit::begin(&root, &product.config_id)?;
-    let mut host = Host::new(&root, step);
-    let roles = host.roles(&request.roles, commit.is_done())?;
+    let mut done = Vec::new();
+    let mut say = |what: String| {
+        step(&what);
+        done.push(what);
+    };
+    let roles = roles::roles(&root, &request.roles, commit.is_done())?;
     let mut notes = Vec::new();
     let secrets = match secrets {
         Some(secrets) => secrets,
         None => {
-            let missing = host.missing(secret_paths.keys())?;
+            let missing = roles::missing(&root, secret_paths.keys())?;
             if !missing.is_empty() && root.is_running() {
                 let list = missing.join(", ");
                 return Err(Failure::new(format!("secrets are missing: {list}: bring them with --secrets")));
@@ -103,34 +104,21 @@ pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installe
             BTreeMap::new()
         }
     };
-    let installed = if commit.is_staged() {
-        commit.resolved(product)?
-    } else {
-        let (tree, installed) = stage(product, bytes, &request.from, &root, &roles)?;
-        host.say(&format!("verified {} files", product.packages.len() + 1));
+    if !commit.is_staged() {
+        let tree = stage(product, bytes, &request.from, &root, &roles)?;
+        say(format!("verified {} files", product.packages.len() + 1));
         commit.stage(|label, directory| {
             extract_at(&tree, label, directory).map(drop).map_err(|error| Failure::of(&error))
         })?;
-        host.say("unpacked /opt/mesosphere");
-        installed
-    };
-    let finish = (|| {
-        host.files(files.into_iter().chain(integration::files(&installed)))?;
-        host.files(secrets.into_iter().map(|(path, content)| (path, HostEntry { mode: 0o600, content })))?;
-        let empty = HostEntry { mode: 0o644, content: Vec::new() };
-        let path = |role: &Role| place::path(&format!("{}/{role}", integration::ROLES));
-        host.files(roles.iter().map(|role| (path(role), empty.clone())))?;
-        if !commit.is_done() {
-            commit.finish()?;
-            host.say(&format!("installed {}", product.config_id));
-        }
-        host.link(integration::ENABLED)
-    })();
-    if let Err(failure) = finish {
-        commit.abandon();
-        return Err(failure);
+        say("unpacked /opt/mesosphere".to_owned());
     }
-    let done = host.done();
+    if !commit.is_done() {
+        commit.finish().inspect_err(|_| commit.abandon())?;
+        say(format!("installed {}", product.config_id));
+    }
+    let secrets = secrets.into_iter().map(|(path, content)| (path, HostEntry { mode: 0o600, content }));
+    let wanted = Persistent { files: files.into_iter().chain(secrets).collect(), roles };
+    persist::persist(&root, &wanted, &mut say)?;
     Ok(Installed { config_id: product.config_id.clone(), already: done.is_empty(), done, notes })
 }
 
@@ -141,7 +129,7 @@ fn stage(
     from: &std::path::Path,
     root: &Root,
     roles: &BTreeSet<Role>,
-) -> Result<(ValidTree, InstallRoot), Failure> {
+) -> Result<ValidTree, Failure> {
     let (mut tree, top) = (Tree::new(), TreePath::root());
     let scratch = root.scratch()?;
     for layer in layers(product) {
@@ -155,8 +143,6 @@ fn stage(
         // Of what is compressed it is known; of plain archives it is the digest of what was read in place.
         blob::check_digest(layer.blob, opened.inputs)?;
     }
-    let installed =
-        assemble(&mut tree, &top, &product.active, roles, record).map_err(|error| Failure::of(&error))?;
-    let tree = ValidTree::new(tree).map_err(Failure::each)?;
-    Ok((tree, installed))
+    assemble(&mut tree, &top, &product.active, roles, Some(record)).map_err(|error| Failure::of(&error))?;
+    ValidTree::new(tree).map_err(Failure::each)
 }

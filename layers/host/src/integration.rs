@@ -8,7 +8,7 @@ use std::fmt;
 use bake_tree::{PathError, TreePath};
 
 use crate::product::Product;
-use crate::{GroupName, InstallRoot, ROOT, UserName};
+use crate::{GroupName, PackageName, ROOT, UserName};
 
 /// The roles of every cluster, whether packages have anything of their own for them or not.
 pub const COMMON_ROLES: [&str; 3] = ["master", "slave", "slave_public"];
@@ -21,15 +21,10 @@ pub const ENABLED: (&str, &str) = (
     "etc/systemd/system/multi-user.target.wants/dcos-setup.service",
     "/etc/systemd/system/dcos-setup.service",
 );
-/// The users of the packages, for systemd-sysusers(8).
-const SYSUSERS: &str = "etc/sysusers.d/dcos.conf";
-/// Their state directories, for systemd-tmpfiles(8).
-const TMPFILES: &str = "etc/tmpfiles.d/dcos.conf";
-/// Paths, texts and modes that are the same on every host.
-const FIXED: [(&str, &str, u16); 3] = [
-    ("usr/libexec/dcos-setup", include_str!("integration/dcos-setup.sh"), 0o755),
-    ("etc/systemd/system/dcos-setup.service", include_str!("integration/dcos-setup.service"), 0o644),
-    ("etc/systemd/system/dcos.target", include_str!("integration/dcos.target"), 0o644),
+/// Paths and texts that are the same on every host.
+const FIXED: [(&str, &str); 2] = [
+    ("etc/systemd/system/dcos-setup.service", include_str!("integration/dcos-setup.service")),
+    ("etc/systemd/system/dcos.target", include_str!("integration/dcos.target")),
 ];
 /// What the real name of every user is.
 pub const USER_COMMENT: &str = "DCOS System User";
@@ -53,12 +48,10 @@ pub struct HostFileError {
     reason: String,
 }
 
-/// The files that make a host start `root`.
-pub fn files(root: &InstallRoot) -> BTreeMap<TreePath, HostEntry> {
-    let fixed = FIXED.map(|(path, text, mode)| (path, text.to_owned(), mode));
-    let derived = [(SYSUSERS, sysusers(root), 0o644), (TMPFILES, tmpfiles(root), 0o644)];
-    let all = fixed.into_iter().chain(derived);
-    all.map(|(path, text, mode)| (place(path), HostEntry { mode, content: text.into_bytes() })).collect()
+/// The files that make a host set itself up at every boot.
+pub fn files() -> BTreeMap<TreePath, HostEntry> {
+    let entry = |text: &str| HostEntry { mode: 0o644, content: text.as_bytes().to_vec() };
+    FIXED.map(|(path, text)| (place(path), entry(text))).into()
 }
 
 /// The files of the host that a product brings.
@@ -112,7 +105,7 @@ fn host_path(path: &str) -> Result<TreePath, HostFileError> {
     if format!("/{}", String::from_utf8_lossy(place.as_bytes())) != path || place.is_root() {
         return Err(error(format!("is no path: {expected}")));
     }
-    let own = FIXED.map(|(path, ..)| path).into_iter().chain([SYSUSERS, TMPFILES, ENABLED.0]);
+    let own = FIXED.map(|(path, _)| path).into_iter().chain([ENABLED.0]);
     let reserved = own.map(self::place).chain([self::place(ROLES), self::place(&ROOT[1..])]);
     for own in reserved {
         if place.starts_with(&own) || own.starts_with(&place) {
@@ -125,22 +118,22 @@ fn host_path(path: &str) -> Result<TreePath, HostFileError> {
     Ok(place)
 }
 
-/// The users as sysusers.d(5) has them. A group that is named is one of the host.
-fn sysusers(root: &InstallRoot) -> String {
+/// The users of a generation as sysusers.d(5) has them. A group that is named is one of the host.
+pub fn sysusers(users: &BTreeMap<UserName, Option<GroupName>>) -> String {
     let line = |(user, group): (&UserName, &Option<GroupName>)| {
         let id = group.as_ref().map_or("-".to_owned(), |group| format!("-:{group}"));
         format!("u {user} {id} \"{USER_COMMENT}\" {ROOT} {USER_SHELL}\n")
     };
-    header("The users of the active packages") + &root.users.iter().map(line).collect::<String>()
+    header("The users of the active packages") + &users.iter().map(line).collect::<String>()
 }
 
-/// The state directories as tmpfiles.d(5) has them.
-fn tmpfiles(root: &InstallRoot) -> String {
+/// The state directories of a generation as tmpfiles.d(5) has them.
+pub fn tmpfiles(state_directories: &BTreeMap<PackageName, Option<UserName>>) -> String {
     let mut text = header("The state directories of the active packages");
-    if !root.state_directories.is_empty() {
+    if !state_directories.is_empty() {
         text.push_str("d /var/lib/dcos 0755 root root -\n");
     }
-    for (package, user) in &root.state_directories {
+    for (package, user) in state_directories {
         let owner = user.as_ref().map_or("root", UserName::as_str);
         text.push_str(&format!("d /var/lib/dcos/{package} 0755 {owner} root -\n"));
     }

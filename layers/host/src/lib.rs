@@ -9,14 +9,22 @@
 pub mod apply;
 pub mod assemble;
 pub mod contents;
+mod failure;
+mod files;
+pub mod generation;
+pub mod host;
 mod info;
 mod install;
 pub mod installer;
 pub mod integration;
 mod name;
+mod persist;
+mod place;
 pub mod product;
+pub mod systemd;
 mod unit;
 
+pub use failure::Failure;
 pub use info::{InfoProblem, PkgInfo, Requirement, Sysctl};
 pub use install::{
     Entry, InstallRoot, Kind, Listing, Package, Party, Problem, Problems, ROOT, Setting, Unit,

@@ -197,7 +197,9 @@ impl Layers<'_> {
             self.apply(path, product::under_install_root(members)?, policy)?;
         }
         self.tree.seal();
-        product::linked(&self.tree, roles)
+        let product = product::linked(&mut self.tree, roles)?;
+        self.tree.seal();
+        Ok(product)
     }
 
     /// The files of a serve directory, each a layer: what changes often comes last.

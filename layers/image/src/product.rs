@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bake_base::Epoch;
+use bake_host::assemble::{AssembleError, assemble};
 use bake_host::integration::{self, HostEntry};
 use bake_host::{GroupName, InstallRoot, Package, PackageId, ROOT, Role};
 use bake_tree::{Content, Follow, Member, MemberKind, Metadata, Node, PathError, Tree, TreePath};
@@ -49,15 +50,33 @@ pub struct Product {
     files: BTreeMap<TreePath, HostEntry>,
 }
 
-/// The bootstrap tarball that lies in the tree, already linked.
+/// The bootstrap tarball that lies in the tree becomes the install root of hosts with `roles`.
 ///
 /// # Errors
 /// When it is no bootstrap tarball, or its packages do not fit together.
-pub fn linked(tree: &Tree, roles: BTreeSet<Role>) -> Result<Product, Error> {
-    let packages = read_packages(tree, &active_packages(tree)?)?;
-    check_roles(&roles, &packages)?;
-    let root = InstallRoot::resolve(&packages, &roles).map_err(|found| Error::Packages(found.0))?;
+pub fn linked(tree: &mut Tree, roles: BTreeSet<Role>) -> Result<Product, Error> {
+    let active = active_packages(tree)?;
+    let root = assembled(tree, &active, &roles, None)?;
     Ok(Product { configuration: None, root, roles, files: BTreeMap::new() })
+}
+
+/// The install root of the `active` packages in the tree.
+fn assembled(
+    tree: &mut Tree,
+    active: &[PackageId],
+    roles: &BTreeSet<Role>,
+    product: Option<&[u8]>,
+) -> Result<InstallRoot, Error> {
+    let (root, _) = assemble(tree, &install_root()?, active, roles, product).map_err(|error| match error {
+        AssembleError::Packages(problems) => Error::Packages(problems),
+        error => Error::Product(error.to_string()),
+    })?;
+    check_roles(roles, &read_packages(tree, active)?)?;
+    Ok(root)
+}
+
+fn install_root() -> Result<TreePath, Error> {
+    path(ROOT)
 }
 
 /// Makes users and state directories of the active packages, the roles of the image, and the units that
@@ -101,7 +120,7 @@ pub fn integrate(
         let file = Node::File(Content::empty());
         tree.put(&path(&format!("{}/{role}", integration::ROLES))?, Metadata::root(0o644), file)?;
     }
-    for (at, file) in files.clone().into_iter().chain(integration::files(root)) {
+    for (at, file) in files.clone().into_iter().chain(integration::files()) {
         tree.put(&at, Metadata::root(file.mode), Node::File(Content::bytes(file.content)))?;
     }
     units::enable(tree, integration::SETUP_UNIT, &mut Vec::new())?;

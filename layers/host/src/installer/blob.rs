@@ -6,7 +6,7 @@ use std::path::Path;
 use bake_archive::{ArchiveError, Input, OpenOptions, Opened, open_overlay};
 use bake_base::DigestReader;
 
-use super::Failure;
+use crate::Failure;
 use crate::product::Blob;
 
 /// Opens an archive. Its digest is that of the bytes that were decoded, which [`check_digest`] compares.

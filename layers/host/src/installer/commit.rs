@@ -2,27 +2,26 @@
 //!
 //! Beside its place it is staged, and one rename puts it there. Where the place is a file system of its own or a
 //! link to elsewhere, no rename can: there it is staged inside; once all of it is on disk, the stage gets another
-//! name, and its entries move up one by one, `active` last, without which nothing on the host starts. A run that
+//! name, and its entries move up one by one, `current` last, without which nothing on the host starts. A run that
 //! finds that other name goes on moving.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use bake_archive::remove_tree_at;
 use bake_base::names;
-use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::Failure;
 use super::load::parse;
-use super::place::{self, Root};
-use crate::assemble::RECORD;
+
+use crate::Failure;
+use crate::files::read_at;
+use crate::generation::{CURRENT, GENERATIONS, Number, PRODUCT};
+use crate::place::{self, Root};
 use crate::product::Product;
-use crate::{InstallRoot, Listing, Package, PkgInfo};
 
 /// The directory that holds the install root, and its name there.
 const PARENT: &str = "opt";
@@ -32,7 +31,9 @@ const STAGE: &[u8] = b".mesosphere.unfinished";
 /// What is staged inside, whole, and moves up.
 const MOVING: &[u8] = b".mesosphere.moving";
 /// The entry without which nothing starts.
-const ACTIVE: &[u8] = b"active";
+const LAST: &[u8] = CURRENT.as_bytes();
+/// The longest document of a product, in bytes.
+const DOCUMENT_LIMIT: u64 = 64 << 20;
 /// What the top of a file system may hold.
 const LOST: &[u8] = b"lost+found";
 /// Names that default rules of access have as extended attributes: what is made below inherits them.
@@ -105,7 +106,7 @@ impl<'a> Commit<'a> {
         let has = |name: &[u8]| found.iter().any(|found| found == name);
         let moving =
             if has(MOVING) { Some(place::enter(&here, MOVING).map_err(io("opening"))?) } else { None };
-        if has(ACTIVE) || moving.is_some() {
+        if has(LAST) || moving.is_some() {
             let record = self.record(&here, moving.as_ref())?;
             if record.config_id != config_id {
                 return Err(Failure::new(format!(
@@ -114,7 +115,7 @@ impl<'a> Commit<'a> {
                     record.config_id
                 )));
             }
-            self.state = if has(ACTIVE) { State::Done } else { State::Staged };
+            self.state = if has(LAST) { State::Done } else { State::Staged };
         } else if found.iter().any(|name| name != STAGE) {
             let name = found[0].escape_ascii();
             let message = format!("`{}` holds `{name}` and no installation: move it away", self.shown());
@@ -124,18 +125,29 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// What the installation that is there was made from.
+    /// What the installation that is there was made from. While entries move, generations and the link to the
+    /// current one may be in either place.
     fn record(&self, here: &OwnedFd, moving: Option<&OwnedFd>) -> Result<Product, Failure> {
-        let places = [Some(here), moving];
-        let found = places.into_iter().flatten().find_map(|place| read(place, RECORD.as_bytes()).ok());
+        let places = || [Some(here), moving].into_iter().flatten();
+        let current = places().find_map(|place| rustix::fs::readlinkat(place, CURRENT, Vec::new()).ok());
+        let number = current.and_then(|target| {
+            Number::parse(target.as_bytes().strip_prefix(format!("{GENERATIONS}/").as_bytes())?)
+        });
+        let document = number.and_then(|number| {
+            places().find_map(|place| {
+                let generations = place::enter(place, GENERATIONS.as_bytes()).ok()?;
+                let generation = place::enter(&generations, number.to_string().as_bytes()).ok()?;
+                read_at(&generation, PRODUCT.as_bytes(), DOCUMENT_LIMIT).ok()
+            })
+        });
         let foreign = |why: String| {
             let shown = self.shown();
             Failure::new(format!(
                 "`{shown}` holds an installation that was not made by this program ({why}): move it away"
             ))
         };
-        let bytes = found.ok_or_else(|| foreign(format!("no {RECORD}")))?;
-        parse(&bytes).map_err(|reason| foreign(format!("its {RECORD} {reason}")))
+        let bytes = document.ok_or_else(|| foreign(format!("no {PRODUCT} of a current generation")))?;
+        parse(&bytes).map_err(|reason| foreign(format!("its {PRODUCT} {reason}")))
     }
 
     /// Unpacks into the stage with `unpack` and has everything on disk.
@@ -204,34 +216,6 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// The users and state directories of an installation that is there or about to be.
-    pub(super) fn resolved(&self, product: &Product) -> Result<InstallRoot, Failure> {
-        let mut packages = Vec::new();
-        for id in &product.active {
-            let at = |prefix: &str| {
-                let text = format!("{PARENT}/mesosphere/{prefix}packages/{id}");
-                self.root.find(&place::path(&text))
-            };
-            let moving = format!("{}/", String::from_utf8_lossy(MOVING));
-            let found = match at("")? {
-                None => at(&moving)?,
-                found => found,
-            };
-            let damaged =
-                |why: String| Failure::new(format!("package {id} in `{}` is damaged ({why})", self.shown()));
-            let directory = found.ok_or_else(|| damaged("it is not there".to_owned()))?;
-            let bytes = read(&directory, b"pkginfo.json")
-                .map_err(|error| damaged(format!("pkginfo.json: {error}")))?;
-            let info =
-                PkgInfo::parse(&bytes).map_err(|found| damaged(format!("pkginfo.json: {}", found[0])))?;
-            // Settings of services matter inside of the install root, which is whole.
-            let info = PkgInfo { sysctl: crate::Sysctl::new(), ..info };
-            packages.push(Package { id: id.clone(), info, buildinfo: None, listing: Listing::default() });
-        }
-        InstallRoot::resolve(&packages, &std::collections::BTreeSet::new())
-            .map_err(|error| Failure::of(&error))
-    }
-
     fn shown(&self) -> String {
         self.root.shown(&place::path(&format!("{PARENT}/mesosphere")))
     }
@@ -252,14 +236,10 @@ fn move_up(place: &OwnedFd, has_begun: bool) -> Result<(), Errno> {
     let moving = place::enter(place, MOVING)?;
     let stat = rustix::fs::fstat(&moving)?;
     let mut names = names(&moving)?;
-    // The record first, so that it is found in either place; what has everything started last.
-    names.sort_by_key(|name| match &**name {
-        name if name == RECORD.as_bytes() => (0, name.to_vec()),
-        ACTIVE => (2, Vec::new()),
-        name => (1, name.to_vec()),
-    });
+    // What has everything started comes last.
+    names.sort_by_key(|name| (name == LAST, name.clone()));
     for name in &names {
-        if name == ACTIVE {
+        if name == LAST {
             rustix::fs::fsync(place)?;
         }
         let name = OsStr::from_bytes(name);
@@ -270,13 +250,4 @@ fn move_up(place: &OwnedFd, has_begun: bool) -> Result<(), Errno> {
     let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
     rustix::fs::futimens(place, &Timestamps { last_access: time, last_modification: time })?;
     rustix::fs::fsync(place)
-}
-
-/// The bytes of a regular file.
-fn read(directory: &OwnedFd, name: &[u8]) -> std::io::Result<Vec<u8>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())?;
-    let mut bytes = Vec::new();
-    File::from(file).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

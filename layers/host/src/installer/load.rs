@@ -6,7 +6,7 @@ use std::path::Path;
 use bake_base::Digest;
 use bake_tree::TreePath;
 
-use super::Failure;
+use crate::Failure;
 use crate::product::{Product, SCHEMA};
 
 /// A document and its bytes.

@@ -6,7 +6,7 @@ use std::path::Path;
 use bake_archive::{OpenOptions, open_overlay};
 use bake_tree::{Follow, Node, Tree, TreePath};
 
-use super::Failure;
+use crate::Failure;
 
 /// The largest secret, in bytes.
 const LIMIT: u64 = 1 << 20;

@@ -6,7 +6,7 @@ use bake_archive::{ExtractOptions, OpenOptions, extract, open_overlay, remove_tr
 use bake_base::Digest;
 use bake_tree::{Tree, ValidTree};
 
-use super::Failure;
+use crate::Failure;
 
 /// Unpacks `archive`, which is to have this digest, into `into`, which is not there yet or empty: all of it or
 /// nothing.

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use bake_host::assemble::{AssembleError, Layer, assemble, layers};
+use bake_host::assemble::{Layer, layers};
 use bake_host::installer::{self, Loaded};
 use bake_host::product::PRODUCT;
-use bake_host::{ROOT, Role, integration};
-use bake_tree::{Member, Tree, TreePath};
+use bake_host::{Failure, Role, integration};
+use bake_tree::{Member, Tree};
 
 use super::Product;
-use crate::error::{Error, path};
+use crate::error::Error;
 
 /// The document of a configured product, if `path` is one or a serve directory.
 pub fn document(path: &Path) -> Option<PathBuf> {
@@ -33,7 +33,7 @@ impl Configured {
     /// # Errors
     /// When the document is none, or a file is missing or not what it should be.
     pub fn read(document: &Path) -> Result<Self, Error> {
-        let failed = |failure: installer::Failure| Error::Product(failure.to_string());
+        let failed = |failure: Failure| Error::Product(failure.to_string());
         let loaded = installer::load(document, None).map_err(failed)?;
         let directory = document.parent().unwrap_or(Path::new("")).to_owned();
         installer::verify(&loaded.product, &directory).map_err(failed)?;
@@ -61,7 +61,7 @@ impl Configured {
     /// When it holds what no package may.
     pub fn place(layer: &Layer, members: Vec<Member>) -> Result<Vec<Member>, Error> {
         let within = |error| Error::Product(format!("`{}`: {error}", layer.blob.path));
-        layer.place(members, &install_root()?).map_err(within)
+        layer.place(members, &super::install_root()?).map_err(within)
     }
 
     /// Links the packages in the tree, for hosts with `roles`.
@@ -70,12 +70,7 @@ impl Configured {
     /// When they do not fit together, or the product brings a file that no host can have.
     pub fn assemble(&self, tree: &mut Tree, roles: BTreeSet<Role>) -> Result<Product, Error> {
         let Loaded { product, bytes } = &self.loaded;
-        let root = assemble(tree, &install_root()?, &product.active, &roles, bytes);
-        let root = root.map_err(|error| match error {
-            AssembleError::Packages(problems) => Error::Packages(problems),
-            error => Error::Product(error.to_string()),
-        })?;
-        super::check_roles(&roles, &super::read_packages(tree, &product.active)?)?;
+        let root = super::assembled(tree, &product.active, &roles, Some(bytes))?;
         let files = integration::product_files(product).map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
             Error::Product(problems.join("; "))
@@ -90,8 +85,4 @@ impl Configured {
         (!secrets.is_empty())
             .then(|| format!("secrets are not baked; each host needs them with mode 0600: {list}"))
     }
-}
-
-fn install_root() -> Result<TreePath, Error> {
-    path(ROOT)
 }

@@ -9,14 +9,14 @@ use bake_tree::TreePath;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::Failure;
+use crate::Failure;
 
 /// How many symbolic links one path may lead through, as for the kernel.
 const MAX_LINKS: u32 = 40;
 
 /// An open root.
 #[derive(Debug)]
-pub(super) struct Root {
+pub(crate) struct Root {
     handle: OwnedFd,
     label: PathBuf,
     /// Whether this process runs in it.
@@ -24,20 +24,20 @@ pub(super) struct Root {
 }
 
 /// A directory by its handle, as a path for those who need one.
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     path: PathBuf,
     _handle: OwnedFd,
 }
 
 impl Scratch {
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
 impl Root {
     /// Opens a root, and makes sure that this process may own what it makes there.
-    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = |path: &Path| {
             let handle = rustix::fs::openat(CWD, path, flags, Mode::empty());
@@ -57,22 +57,22 @@ impl Root {
     }
 
     /// Whether this is the root of the machine that is running.
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.running
     }
 
     /// A path in this root, for messages.
-    pub(super) fn shown(&self, path: &TreePath) -> String {
+    pub(crate) fn shown(&self, path: &TreePath) -> String {
         self.label.join(OsStr::from_bytes(path.as_bytes())).display().to_string()
     }
 
     /// The directory that `path` leads to, which is made if need be.
-    pub(super) fn make(&self, path: &TreePath) -> Result<OwnedFd, Failure> {
+    pub(crate) fn make(&self, path: &TreePath) -> Result<OwnedFd, Failure> {
         self.walk(path, true).map_err(Failure::io("making", self.shown(path)))
     }
 
     /// The directory that `path` leads to; none if there is nothing.
-    pub(super) fn find(&self, path: &TreePath) -> Result<Option<OwnedFd>, Failure> {
+    pub(crate) fn find(&self, path: &TreePath) -> Result<Option<OwnedFd>, Failure> {
         match self.walk(path, false) {
             Err(Errno::NOENT) => Ok(None),
             result => result.map(Some).map_err(Failure::io("opening", self.shown(path))),
@@ -80,7 +80,7 @@ impl Root {
     }
 
     /// Where archives are decoded to, in files without a name: on the file system that they are unpacked to.
-    pub(super) fn scratch(&self) -> Result<Scratch, Failure> {
+    pub(crate) fn scratch(&self) -> Result<Scratch, Failure> {
         let handle = self.make(&path("opt"))?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
         Ok(Scratch { path, _handle: handle })
@@ -138,7 +138,7 @@ fn reopen(directory: impl AsFd) -> Result<OwnedFd, Errno> {
 }
 
 /// The entry called `name` itself, be it a link; none if there is nothing.
-pub(super) fn stat(directory: impl AsFd, name: &[u8]) -> Result<Option<Stat>, Errno> {
+pub(crate) fn stat(directory: impl AsFd, name: &[u8]) -> Result<Option<Stat>, Errno> {
     match rustix::fs::statat(directory, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => Ok(None),
         result => result.map(Some),
@@ -146,22 +146,22 @@ pub(super) fn stat(directory: impl AsFd, name: &[u8]) -> Result<Option<Stat>, Er
 }
 
 /// What an entry is.
-pub(super) fn kind(stat: &Stat) -> FileType {
+pub(crate) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
 /// Opens a directory by its name, which is no link.
-pub(super) fn enter(directory: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+pub(crate) fn enter(directory: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())
 }
 
 /// Whether files can be made root's.
-pub(super) fn is_superuser() -> bool {
+pub(crate) fn is_superuser() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// A path that this program itself names.
-pub(super) fn path(text: &str) -> TreePath {
+pub(crate) fn path(text: &str) -> TreePath {
     TreePath::parse(text.as_bytes()).expect("a relative path without `..`")
 }

@@ -14,7 +14,7 @@ impl Failure {
     }
 
     /// An error with everything that caused it.
-    pub(super) fn of(error: &dyn Error) -> Self {
+    pub(crate) fn of(error: &dyn Error) -> Self {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
@@ -25,12 +25,12 @@ impl Failure {
     }
 
     /// Several problems at once.
-    pub(super) fn each(problems: Vec<impl fmt::Display>) -> Self {
+    pub(crate) fn each(problems: Vec<impl fmt::Display>) -> Self {
         Self(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     }
 
     /// For `map_err`: what was being done to `what`.
-    pub(super) fn io<E: fmt::Display>(action: &str, what: impl fmt::Display) -> impl FnOnce(E) -> Self {
+    pub(crate) fn io<E: fmt::Display>(action: &str, what: impl fmt::Display) -> impl FnOnce(E) -> Self {
         let action = format!("{action} `{what}` failed");
         move |error| Self(format!("{action}: {error}"))
     }

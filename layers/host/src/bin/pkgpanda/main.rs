@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use bake_base::{Digest, json};
-use bake_host::Role;
-use bake_host::installer::{self, Failure, Request};
+use bake_host::{Failure, Role};
+use bake_host::installer::{self, Request};
 use clap::{Args, Parser, Subcommand};
 
 /// Unpacks and verifies what `bake configure` made, on the host that it is for
