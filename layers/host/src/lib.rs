@@ -8,6 +8,7 @@
 
 pub mod apply;
 pub mod assemble;
+pub mod audit;
 pub mod contents;
 mod failure;
 mod files;
@@ -29,4 +30,4 @@ pub use info::{InfoProblem, PkgInfo, Requirement, Sysctl};
 pub use install::{
     Entry, InstallRoot, Kind, Listing, Package, Party, Problem, Problems, ROOT, Setting, Unit,
 };
-pub use name::{GroupName, NameError, PackageId, PackageName, Role, UserName, Variant, Version};
+pub use name::{GroupName, NameError, PKGPANDA, PackageId, PackageName, Role, UserName, Variant, Version};

@@ -16,6 +16,8 @@ pub struct NameError {
 
 /// The longest name, in bytes: `<name>--<version>.tar.xz.unfinished` has to fit into a file name of 255.
 const LONGEST: usize = 120;
+/// The component that is the program on hosts itself. It comes with the tool and from no recipe.
+pub const PKGPANDA: &str = "pkgpanda";
 
 /// Declares a text with a rule: parsed, shown, and read from and written to documents.
 macro_rules! name {
