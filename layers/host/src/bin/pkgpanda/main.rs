@@ -1,13 +1,17 @@
 //! `pkgpanda`: what runs on hosts. It has no network: it takes what lies there, and trusts only digests.
 
+mod global;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bake_base::{Digest, json};
-use bake_host::{Failure, Role};
+use bake_base::Digest;
 use bake_host::installer::{self, Request};
+use bake_host::{Failure, Role};
 use clap::{Args, Parser, Subcommand};
+
+use global::{Global, print, print_json};
 
 /// Unpacks and verifies what `bake configure` made, on the host that it is for
 #[derive(Debug, Parser)]
@@ -17,6 +21,8 @@ use clap::{Args, Parser, Subcommand};
     after_help = "Status: 0 done, or so already; 1 failed, and nothing is installed that was not; 2 wrong usage."
 )]
 struct Cli {
+    #[command(flatten)]
+    global: Global,
     #[command(subcommand)]
     command: Command,
 }
@@ -42,18 +48,12 @@ struct ProductArgs {
     /// The directory that the files of the product lie in, by the paths that it names
     #[arg(long, value_name = "DIR")]
     from: PathBuf,
-    /// Print the result as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Debug, Args)]
 struct InstallArgs {
     #[command(flatten)]
     product: ProductArgs,
-    /// The root of the host; one other than `/` may be installed without being root, and belongs to its user then
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    root: PathBuf,
     /// What the host is to be, such as master; may be repeated. Without one, a host keeps the roles that it has
     #[arg(long, value_name = "ROLE")]
     role: Vec<Role>,
@@ -87,13 +87,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Failure> {
+    let global = &cli.global;
     match cli.command {
-        Command::Install(args) => install(args),
+        Command::Install(args) => install(global, args),
         Command::Verify(args) => {
             let loaded = installer::load(&args.product, args.sha256)?;
             installer::verify(&loaded.product, &args.from)?;
             let config_id = &loaded.product.config_id;
-            if args.json {
+            if global.json {
                 print_json(&serde_json::json!({"config_id": config_id, "verified": true}))
             } else {
                 print(&format!("verified: {config_id}"))
@@ -103,23 +104,17 @@ fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-fn install(args: InstallArgs) -> Result<(), Failure> {
+fn install(global: &Global, args: InstallArgs) -> Result<(), Failure> {
     let request = Request {
         product: args.product.product,
         sha256: args.product.sha256,
         from: args.product.from,
-        root: args.root,
+        root: global.root.clone(),
         roles: args.role.into_iter().collect(),
         secrets: args.secrets,
     };
-    let json = args.product.json;
-    // Losing the listener is no reason to stop half way.
-    let installed = installer::install(&request, &mut |step| {
-        if !json {
-            let _ = print(step);
-        }
-    })?;
-    if json {
+    let installed = installer::install(&request, &mut |step| global.say(step))?;
+    if global.json {
         return print_json(&installed);
     }
     installed.notes.iter().try_for_each(|note| print(&format!("note: {note}")))?;
@@ -127,15 +122,4 @@ fn install(args: InstallArgs) -> Result<(), Failure> {
         print(&format!("installed already: {}", installed.config_id))?;
     }
     Ok(())
-}
-
-fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
-    let text =
-        json::to_canonical(value).map_err(|error| Failure::new(format!("rendering JSON failed: {error}")))?;
-    print(String::from_utf8_lossy(&text).trim_end())
-}
-
-fn print(line: &str) -> Result<(), Failure> {
-    writeln!(io::stdout(), "{line}")
-        .map_err(|error| Failure::new(format!("writing to stdout failed: {error}")))
 }
