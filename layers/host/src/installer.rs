@@ -90,7 +90,7 @@ pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installe
         step(&what);
         done.push(what);
     };
-    let roles = roles::roles(&root, &request.roles, commit.is_done())?;
+    let roles = roles::roles(&root, &request.roles, commit.roles())?;
     let mut notes = Vec::new();
     let secrets = match secrets {
         Some(secrets) => secrets,

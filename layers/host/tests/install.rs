@@ -156,17 +156,26 @@ fn a_product_is_installed_once_and_again_changes_nothing() {
     let yard = Yard::new();
     let said = yard.done(&["--role", "master"]);
     assert!(said.contains("verified 2 files\nunpacked /opt/mesosphere\n"), "{said}");
-    assert!(said.ends_with(&format!("installed {ID}\nenabled dcos-setup.service\n")), "{said}");
+    let installed = format!("installed {ID}\nwrote /etc/mesosphere/setup-flags/repository-url\n");
+    assert!(said.contains(&installed), "files of the host come after the install root: {said}");
+    assert!(said.ends_with("\nenabled dcos-setup.service\n"), "what starts it comes last: {said}");
     let root = yard.root();
     let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
     let link = |path: &str| fs::read_link(root.join(path)).unwrap().display().to_string();
+    assert_eq!(link("opt/mesosphere/current"), "generations/1");
+    for name in ["active", "active.buildinfo.full.json", "bin", "dcos.target.wants", "environment"] {
+        assert_eq!(link(&format!("opt/mesosphere/{name}")), format!("current/{name}"));
+    }
     assert_eq!(link("opt/mesosphere/bin/hello"), "/opt/mesosphere/packages/hello--1/bin/hello");
     assert_eq!(link("opt/mesosphere/etc/hello"), "/opt/mesosphere/packages/hello--1/etc_master/hello");
     assert_eq!(
         link("opt/mesosphere/active/dcos-config"),
         format!("/opt/mesosphere/packages/dcos-config--setup_{ID}")
     );
-    assert!(read("opt/mesosphere/environment").contains("PATH=/opt/mesosphere/bin"));
+    assert!(read("opt/mesosphere/environment").contains("PATH=/opt/mesosphere/generations/1/bin"));
+    let record: serde_json::Value =
+        serde_json::from_str(&read("opt/mesosphere/generations/1/generation.json")).unwrap();
+    assert_eq!(record["roles"], serde_json::json!(["master"]));
     for gone in ["bootstrap", "lib/gone"] {
         assert!(fs::symlink_metadata(root.join("opt/mesosphere").join(gone)).is_err(), "{gone}");
     }
@@ -177,7 +186,7 @@ fn a_product_is_installed_once_and_again_changes_nothing() {
     let mode = |path: &str| fs::symlink_metadata(root.join(path)).unwrap().mode() & 0o7777;
     assert_eq!(mode("opt/mesosphere/packages/hello--1/bin/privileged"), 0o4755);
     assert_eq!(mode("etc/mesosphere/setup-flags/repository-url"), 0o600);
-    assert_eq!(mode("usr/libexec/dcos-setup"), 0o755);
+    assert!(!root.join("usr").exists(), "what starts a host at boot is in the install root");
     assert_eq!(read("etc/mesosphere/roles/master"), "");
     assert_eq!(
         link("etc/systemd/system/multi-user.target.wants/dcos-setup.service"),
@@ -269,14 +278,14 @@ fn links_in_the_root_lead_nowhere_else() {
     put(&outside.join("precious"), "precious", 0o644);
     fs::create_dir_all(root.join("etc/systemd/system")).unwrap();
     symlink(&outside, root.join("opt")).unwrap();
-    symlink("../../../../../../../..", root.join("usr")).unwrap();
+    symlink("../../../../../../../..", root.join("etc/systemd/system/multi-user.target.wants")).unwrap();
     symlink(outside.join("precious"), root.join("etc/systemd/system/dcos.target")).unwrap();
     symlink("/../../outside", root.join("etc/mesosphere")).unwrap();
     let before = listing::list(&outside);
     yard.done(&["--role", "master"]);
     assert!(listing::list(&outside) == before);
     assert!(root.join(outside.strip_prefix("/").unwrap()).join("mesosphere/active/hello").is_symlink());
-    assert!(root.join("libexec/dcos-setup").is_file(), "`usr` leads to the root itself");
+    assert!(root.join("dcos-setup.service").is_symlink(), "the directory leads to the root itself");
     assert!(root.join("outside/roles/master").is_file());
     assert!(root.join("etc/systemd/system/dcos.target").symlink_metadata().unwrap().is_file());
 }
@@ -477,14 +486,17 @@ fn a_place_that_is_a_link_or_a_file_system_is_filled_and_finished_needs_root() {
     linked.done(&[]);
     assert!(linked.root().join("data/mesosphere/active/hello").is_symlink());
     assert!(linked.done(&[]).starts_with("installed already"));
-    // As if the run had been killed while entries moved.
-    let place = linked.root().join("data/mesosphere");
-    fs::create_dir(place.join(".mesosphere.moving")).unwrap();
-    for name in ["active", "etc", "packages"] {
-        fs::rename(place.join(name), place.join(".mesosphere.moving").join(name)).unwrap();
+    // As if the run had been killed while entries moved, the commit point last.
+    let (place, whole) = (linked.root().join("data/mesosphere"), inside(&linked));
+    for count in 0..4 {
+        fs::create_dir(place.join(".mesosphere.moving")).unwrap();
+        for name in ["current", "etc", "generations", "packages"].into_iter().take(count) {
+            fs::rename(place.join(name), place.join(".mesosphere.moving").join(name)).unwrap();
+        }
+        linked.done(&[]);
+        assert_eq!(fs::read_link(place.join("current")).unwrap(), Path::new("generations/1"));
+        assert!(!place.join(".mesosphere.moving").exists() && inside(&linked) == whole, "{count}");
     }
-    linked.done(&[]);
-    assert!(place.join("active/hello").is_symlink() && !place.join(".mesosphere.moving").exists());
 }
 
 #[test]
@@ -499,34 +511,6 @@ fn a_full_disk_is_named_and_nothing_is_left_needs_root() {
     assert!(Command::new("umount").arg(yard.root()).status().unwrap().success());
     assert!(said.contains("No space left on device"), "{said}");
     assert_eq!(left, ["/", "/opt"]);
-}
-
-#[test]
-fn users_and_directories_are_made_by_the_tools_of_the_host_needs_root() {
-    let yard = Yard::new();
-    yard.done(&[]);
-    let root = yard.root();
-    for file in ["etc/passwd", "etc/group"] {
-        put(&root.join(file), "root:x:0:\n", 0o644);
-    }
-    put(&root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n", 0o644);
-    let at = format!("--root={}", root.display());
-    for (program, arguments) in [
-        ("systemd-sysusers", vec![&*at, "dcos.conf"]),
-        ("systemd-tmpfiles", vec![&*at, "--create", "dcos.conf"]),
-    ] {
-        let output = Command::new(program).args(arguments).output().unwrap();
-        assert!(
-            output.status.success() && output.stderr.is_empty() | output.stderr.starts_with(b"Creating"),
-            "{output:?}"
-        );
-    }
-    let passwd = fs::read_to_string(root.join("etc/passwd")).unwrap();
-    let line = passwd.lines().find(|line| line.starts_with("dcos_hello:")).unwrap();
-    assert!(line.ends_with(":DCOS System User:/opt/mesosphere:/sbin/nologin"), "{line}");
-    let uid: u32 = line.split(':').nth(2).unwrap().parse().unwrap();
-    let state = fs::metadata(root.join("var/lib/dcos/hello")).unwrap();
-    assert_eq!((state.uid(), state.gid(), state.mode() & 0o7777), (uid, 0, 0o755));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! name, and its entries move up one by one, `current` last, without which nothing on the host starts. A run that
 //! finds that other name goes on moving.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -17,11 +18,11 @@ use rustix::io::Errno;
 
 use super::load::parse;
 
-use crate::Failure;
 use crate::files::read_at;
-use crate::generation::{CURRENT, GENERATIONS, Number, PRODUCT};
+use crate::generation::{CURRENT, GENERATIONS, Generation, Number, PRODUCT, RECORD};
 use crate::place::{self, Root};
 use crate::product::Product;
+use crate::{Failure, Role};
 
 /// The directory that holds the install root, and its name there.
 const PARENT: &str = "opt";
@@ -47,6 +48,8 @@ pub(super) struct Commit<'a> {
     /// The install root's place, if entries have to move into it.
     inside: Option<OwnedFd>,
     state: State,
+    /// What the host is, if the install root is whole.
+    roles: Option<BTreeSet<Role>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,7 +72,7 @@ impl<'a> Commit<'a> {
             }
             result => result.map_err(Failure::io("locking", &shown))?,
         }
-        let mut commit = Self { root, parent, inside: None, state: State::Nothing };
+        let mut commit = Self { root, parent, inside: None, state: State::Nothing, roles: None };
         commit.look(config_id)?;
         Ok(commit)
     }
@@ -82,6 +85,11 @@ impl<'a> Commit<'a> {
     /// Whether all of it is on disk.
     pub(super) fn is_staged(&self) -> bool {
         self.state != State::Nothing
+    }
+
+    /// The roles of the installation that is whole, be it in its place or not.
+    pub(super) fn roles(&self) -> Option<&BTreeSet<Role>> {
+        self.roles.as_ref()
     }
 
     fn look(&mut self, config_id: &str) -> Result<(), Failure> {
@@ -107,15 +115,23 @@ impl<'a> Commit<'a> {
         let moving =
             if has(MOVING) { Some(place::enter(&here, MOVING).map_err(io("opening"))?) } else { None };
         if has(LAST) || moving.is_some() {
-            let record = self.record(&here, moving.as_ref())?;
-            if record.config_id != config_id {
+            let (product, generation) = self.record(&here, moving.as_ref())?;
+            if product.config_id != config_id {
                 return Err(Failure::new(format!(
                     "`{}` has the configuration {}: expected {config_id}, or nothing there",
                     self.shown(),
-                    record.config_id
+                    product.config_id
                 )));
             }
-            self.state = if has(LAST) { State::Done } else { State::Staged };
+            if generation.removing {
+                let shown = self.shown();
+                let message =
+                    format!("`{shown}` is being removed: run `pkgpanda uninstall` to the end first");
+                return Err(Failure::new(message));
+            }
+            self.roles = Some(generation.roles);
+            // A run may have been killed between the last entry and the end of its move.
+            self.state = if moving.is_none() { State::Done } else { State::Staged };
         } else if found.iter().any(|name| name != STAGE) {
             let name = found[0].escape_ascii();
             let message = format!("`{}` holds `{name}` and no installation: move it away", self.shown());
@@ -125,29 +141,33 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// What the installation that is there was made from. While entries move, generations and the link to the
-    /// current one may be in either place.
-    fn record(&self, here: &OwnedFd, moving: Option<&OwnedFd>) -> Result<Product, Failure> {
+    /// What the installation that is there was made from, and what it is. While entries move, generations and the
+    /// link to the current one may be in either place.
+    fn record(&self, here: &OwnedFd, moving: Option<&OwnedFd>) -> Result<(Product, Generation), Failure> {
         let places = || [Some(here), moving].into_iter().flatten();
         let current = places().find_map(|place| rustix::fs::readlinkat(place, CURRENT, Vec::new()).ok());
         let number = current.and_then(|target| {
             Number::parse(target.as_bytes().strip_prefix(format!("{GENERATIONS}/").as_bytes())?)
         });
-        let document = number.and_then(|number| {
-            places().find_map(|place| {
-                let generations = place::enter(place, GENERATIONS.as_bytes()).ok()?;
-                let generation = place::enter(&generations, number.to_string().as_bytes()).ok()?;
-                read_at(&generation, PRODUCT.as_bytes(), DOCUMENT_LIMIT).ok()
+        let read = |name: &str| {
+            number.and_then(|number| {
+                places().find_map(|place| {
+                    let generations = place::enter(place, GENERATIONS.as_bytes()).ok()?;
+                    let generation = place::enter(&generations, number.to_string().as_bytes()).ok()?;
+                    read_at(&generation, name.as_bytes(), DOCUMENT_LIMIT).ok()
+                })
             })
-        });
+        };
         let foreign = |why: String| {
             let shown = self.shown();
             Failure::new(format!(
                 "`{shown}` holds an installation that was not made by this program ({why}): move it away"
             ))
         };
-        let bytes = document.ok_or_else(|| foreign(format!("no {PRODUCT} of a current generation")))?;
-        parse(&bytes).map_err(|reason| foreign(format!("its {PRODUCT} {reason}")))
+        let whole = |name| read(name).ok_or_else(|| foreign(format!("no {name} of a current generation")));
+        let product = parse(&whole(PRODUCT)?).map_err(|reason| foreign(format!("its {PRODUCT} {reason}")))?;
+        let generation = Generation::parse(&whole(RECORD)?);
+        Ok((product, generation.map_err(|reason| foreign(format!("its {RECORD} {reason}")))?))
     }
 
     /// Unpacks into the stage with `unpack` and has everything on disk.
@@ -245,8 +265,8 @@ fn move_up(place: &OwnedFd, has_begun: bool) -> Result<(), Errno> {
         let name = OsStr::from_bytes(name);
         rustix::fs::renameat(&moving, name, place, name)?;
     }
-    rustix::fs::unlinkat(place, OsStr::from_bytes(MOVING), AtFlags::REMOVEDIR)?;
     rustix::fs::fchmod(place, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    rustix::fs::unlinkat(place, OsStr::from_bytes(MOVING), AtFlags::REMOVEDIR)?;
     let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
     rustix::fs::futimens(place, &Timestamps { last_access: time, last_modification: time })?;
     rustix::fs::fsync(place)

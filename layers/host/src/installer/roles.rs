@@ -8,23 +8,37 @@ use bake_tree::TreePath;
 use crate::place::{self, Root};
 use crate::{Failure, Role, integration};
 
-/// The roles of the host: those that are asked for, or those that it has. An installed host keeps its roles.
+/// The roles of the host: those that are asked for, or those that it has, which for an installed host are those of
+/// its generation.
 pub(super) fn roles(
     root: &Root,
     asked: &BTreeSet<Role>,
-    installed: bool,
+    installed: Option<&BTreeSet<Role>>,
 ) -> Result<BTreeSet<Role>, Failure> {
+    let list = |roles: &BTreeSet<Role>| {
+        let list = roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ");
+        if list.is_empty() { "none".to_owned() } else { list }
+    };
+    if let Some(roles) = installed {
+        if asked.is_empty() || asked == roles {
+            return Ok(roles.clone());
+        }
+        let (roles, asked) = (list(roles), list(asked));
+        return Err(Failure::new(format!(
+            "the roles of this host are {roles}: expected {asked}; give the roles that it has, or change them with \
+             `pkgpanda role`"
+        )));
+    }
     let roles = named(root)?;
     // A run that was killed may have left some of the roles.
-    if asked.is_empty() || *asked == roles || (!installed && roles.is_subset(asked)) {
+    if asked.is_empty() || roles.is_subset(asked) {
         return Ok(if asked.is_empty() { roles } else { asked.clone() });
     }
     let shown = root.shown(&place::path(integration::ROLES));
-    let list = |roles: &BTreeSet<Role>| roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ");
-    let (there, asked) = (if roles.is_empty() { "none".to_owned() } else { list(&roles) }, list(asked));
+    let (roles, asked) = (list(&roles), list(asked));
     Err(Failure::new(format!(
-        "the roles of this host are {there}, as `{shown}` says: expected {asked}; give the roles that it has, \
-         or empty that directory on a host that is not installed yet"
+        "the roles of this host are {roles}, as `{shown}` says: expected {asked}; give the roles that it has, or \
+         empty that directory"
     )))
 }
 
