@@ -122,6 +122,9 @@ pub struct TreeArgs {
     /// Directory for the packages, the bootstrap tarball, the manifest and its sums [default: the cache alone]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// The static program that hosts run, which becomes a package of the tree [default: `pkgpanda` beside bake's executable]
+    #[arg(long, value_name = "FILE")]
+    pub pkgpanda: Option<PathBuf>,
     /// Write bake.lock in the tree's directory, with the digest of everything that may move
     #[arg(long, conflicts_with = "plan")]
     pub lock: bool,
@@ -165,9 +168,6 @@ pub struct ConfigureArgs {
     /// Write everything as one bash script too, for hosts that reach no web root
     #[arg(long, value_name = "FILE")]
     pub single_file: Option<PathBuf>,
-    /// The static program that unpacks on hosts [default: `pkgpanda` beside bake's executable]
-    #[arg(long, value_name = "FILE")]
-    pub pkgpanda: Option<PathBuf>,
     /// Print every parameter, its value and where it came from, and write nothing
     #[arg(long)]
     pub plan: bool,

@@ -9,10 +9,10 @@ use std::path::{Component, Path, PathBuf};
 
 use bake_config::artifacts::Artifacts;
 use bake_config::calculate::Files;
-use bake_config::configure::{self, Configured, Known, Pkgpanda, Plan, Written};
+use bake_config::configure::{self, Configured, Known, Plan, Written};
 use bake_config::diff::{self, Diff, Side};
 use bake_config::packages::CheckBins;
-use bake_config::{Error, elf, installer, serve, single};
+use bake_config::{Error, installer, serve, single};
 use bake_package::ConfigTree;
 
 use crate::cli::ConfigureArgs;
@@ -53,9 +53,8 @@ pub fn run(args: &ConfigureArgs) -> Result<(), Failure> {
     printer.step("reading packages");
     let scratch = env::temporary_directory();
     let inside = artifacts.open(&scratch, env::threads())?;
-    let pkgpanda = pkgpanda(args, inside.machine)?;
     printer.step("making packages of the configuration");
-    let configured = Configured::new(&plan, &artifacts, &inside, check_bins.as_ref(), pkgpanda)?;
+    let configured = Configured::new(&plan, &artifacts, &inside, check_bins.as_ref())?;
     match &args.diff {
         Some(old) => compare(old, configured, &scratch, args.json, printer),
         None => signals.hold(|| publish(args, &plan, &configured, printer)),
@@ -151,38 +150,6 @@ impl Files for Beside {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         let at = self.0.join(path.strip_prefix(GENCONF).unwrap_or(path));
         read_limited(&at).map_err(|reason| format!("`{path}` {reason} (looked for at `{}`)", at.display()))
-    }
-}
-
-/// The program that unpacks on hosts, for the machine that the tree is for, if that is known.
-fn pkgpanda(args: &ConfigureArgs, machine: Option<u16>) -> Result<Pkgpanda, Failure> {
-    let path = match &args.pkgpanda {
-        Some(path) => path.clone(),
-        None => {
-            let own = env::executable()?;
-            let beside = own.parent().unwrap_or(Path::new("."));
-            let places = [beside.join("pkgpanda"), beside.join("../pkgpanda/pkgpanda")];
-            places.into_iter().find(|place| place.is_file()).ok_or_else(|| {
-                let beside = beside.display();
-                Failure::new(format!(
-                    "`{beside}/pkgpanda` does not exist: hosts unpack with it; name it with --pkgpanda, or build it with ci/pkgpanda"
-                ))
-            })?
-        }
-    };
-    let wrong = |reason: &str| {
-        let shown = path.display();
-        Failure::new(format!("`{shown}` {reason}: --pkgpanda names another one, ci/pkgpanda builds one"))
-    };
-    let bytes = std::fs::read(&path).map_err(|error| wrong(&format!("cannot be read ({error})")))?;
-    let found = elf::check_static(&bytes).map_err(wrong)?;
-    match machine.filter(|machine| *machine != found) {
-        Some(machine) => {
-            let name =
-                |machine| elf::name(machine).map_or_else(|| format!("machine {machine}"), str::to_owned);
-            Err(wrong(&format!("is for {}, but the tree is for {}", name(found), name(machine))))
-        }
-        None => Ok(Pkgpanda { bytes, machine: found }),
     }
 }
 

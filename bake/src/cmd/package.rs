@@ -36,7 +36,8 @@ pub fn run(args: &PackageArgs) -> Result<(), Failure> {
     let workshop = yard.workshop(false, signals.stop(), &report)?;
     let packages = yard.ids(roots.iter().copied(), &workshop)?;
     if args.build.plan {
-        return plan(&packages, &workshop, args.build.json, printer);
+        let ids = packages.iter().map(|package| &package.id);
+        return plan(ids, &workshop, args.build.json, printer);
     }
     let named: BTreeSet<_> = roots.iter().map(|recipe| recipe.requirement()).collect();
     let everything = args.recursive || args.names.is_empty();
@@ -77,21 +78,21 @@ fn roots<'a>(args: &PackageArgs, yard: &'a Yard<'_>) -> Result<Vec<&'a Recipe>, 
 }
 
 /// Prints ids in build order, and which of them are there.
-pub fn plan(
-    packages: &[Identified<'_>],
+pub fn plan<'a>(
+    ids: impl Iterator<Item = &'a PackageId>,
     workshop: &Workshop<'_>,
     as_json: bool,
     printer: Printer,
 ) -> Result<(), Failure> {
     let mut rows = Vec::new();
-    for package in packages {
-        let stored = workshop.store.find(&package.id)?;
+    for id in ids {
+        let stored = workshop.store.find(id)?;
         if !as_json {
             let state = if stored.is_some() { "built" } else { "to build" };
-            printer.line(format!("{}  {state}", package.id))?;
+            printer.line(format!("{id}  {state}"))?;
         }
         rows.push(Row {
-            id: package.id.to_string(),
+            id: id.to_string(),
             path: stored.as_ref().map(|stored| stored.path.display().to_string()),
             sha256: stored.as_ref().map(|stored| stored.digest.to_string()),
             is_built: Some(stored.is_some()),

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use bake_archive::{OpenOptions, open_rootfs};
 use bake_base::Digest;
 use bake_host::{Package, PackageId};
-use bake_package::{ConfigTree, Entry, TreeManifest};
-use bake_tree::{Node, Policy, Tree, TreePath};
+use bake_package::elf::Machines;
+use bake_package::{ConfigTree, Entry, Program, TreeManifest, program};
+use bake_tree::{Policy, Tree, TreePath};
 
 use crate::Error;
 
@@ -36,12 +37,12 @@ pub struct Artifacts {
 }
 
 /// What is known of the packages of a tree, once they were opened.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Inside {
     /// Every package.
     pub packages: Vec<Package>,
-    /// The one machine that programs are for, by its number in ELF headers; nothing when there are none.
-    pub machine: Option<u16>,
+    /// The program that hosts get; it is one of the packages.
+    pub pkgpanda: Program,
 }
 
 impl Artifacts {
@@ -106,26 +107,31 @@ impl Artifacts {
     /// Opens every package; what is read is verified. Archives are decoded to unnamed files in `scratch`.
     ///
     /// # Errors
-    /// When a file is missing or damaged, or no package.
+    /// When a file is missing or damaged, or no package; when there is no program for hosts, or one that does not
+    /// run where the packages do.
     pub fn open(&self, scratch: &Path, threads: usize) -> Result<Inside, Error> {
         let options = OpenOptions { scratch: scratch.to_owned(), threads, ..OpenOptions::default() };
-        let mut inside = Inside::default();
-        let mut machines = BTreeMap::new();
+        let (mut packages, mut machines) = (Vec::new(), Machines::default());
+        let in_bootstrap = &self.manifest.bootstrap.packages;
         let tree = self.tree(&self.bootstrap(), &options)?;
-        for id in &self.manifest.bootstrap.packages {
+        for id in in_bootstrap {
             let at = TreePath::parse(format!("packages/{id}").as_bytes());
             let at = at.map_err(|error| Error::wrong(&self.directory, error.to_string()))?;
-            inside.packages.push(self.package(id, &tree, &at)?);
+            packages.push(self.package(id, &tree, &at)?);
         }
-        count_machines(&tree, &mut machines);
+        machines.count(&tree, program::place(in_bootstrap).as_ref());
+        let unfit = |reason: String| {
+            let tarball = self.directory.join(&self.manifest.bootstrap.path);
+            Error::wrong(&tarball, format!("{reason}: {FIX} anew"))
+        };
+        let pkgpanda = Program::within(&tree, in_bootstrap).map_err(unfit)?;
         for (id, entry) in self.beside_bootstrap() {
             let tree = self.tree(entry, &options)?;
-            inside.packages.push(self.package(id, &tree, &TreePath::root())?);
-            count_machines(&tree, &mut machines);
+            packages.push(self.package(id, &tree, &TreePath::root())?);
+            machines.count(&tree, None);
         }
-        // Some carry programs of other machines as data; what the tree is for is what most are for.
-        inside.machine = machines.into_iter().max_by_key(|(_, count)| *count).map(|(machine, _)| machine);
-        Ok(inside)
+        pkgpanda.check_machine(&machines).map_err(unfit)?;
+        Ok(Inside { packages, pkgpanda })
     }
 
     fn tree(&self, entry: &Entry, options: &OpenOptions<'_>) -> Result<Tree, Error> {
@@ -213,18 +219,4 @@ fn check(manifest: &TreeManifest, sums: &BTreeMap<String, Digest>) -> Result<(),
         }
     }
     Ok(())
-}
-
-/// Counts programs and libraries by the machine that they are for.
-fn count_machines(tree: &Tree, machines: &mut BTreeMap<u16, usize>) {
-    for (_, id) in tree.walk() {
-        let Node::File(content) = &tree.inode(id).node else { continue };
-        let mut header = [0; 20];
-        if content.len() >= header.len() as u64
-            && content.reader().read_exact(&mut header).is_ok()
-            && let Some(machine) = crate::elf::machine(&header)
-        {
-            *machines.entry(machine).or_default() += 1;
-        }
-    }
 }

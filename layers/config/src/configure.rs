@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(crate) use assemble::LIST_FLAG;
-pub use assemble::{Configured, Pkgpanda};
+pub use assemble::Configured;
 
 /// What an operator wrote.
 #[derive(Clone, Debug, Default)]

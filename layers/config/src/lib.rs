@@ -9,7 +9,6 @@ pub mod configure;
 pub mod detect;
 pub mod diff;
 pub mod effective;
-pub mod elf;
 pub mod error;
 pub mod escape;
 pub mod examples;

@@ -9,8 +9,10 @@ use bake_host::{InstallRoot, PackageId, Variant, apply};
 use bake_tree::{Member, MemberKind, Policy, Tree, TreePath, ValidTree};
 use serde_json::json;
 
+use crate::elf::Machines;
 use crate::kept::{Place, make_directory, write_bytes, write_json};
 use crate::pack;
+use crate::program::{self, Program};
 use crate::store::Stored;
 use crate::workshop::{Workshop, read_package};
 use crate::{EPOCH, Error};
@@ -83,6 +85,7 @@ impl Workshop<'_> {
         };
         let installed = packages.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         InstallRoot::check_every_role(&installed).map_err(Error::Install)?;
+        Self::check_program(&tree, packages)?;
         let root =
             InstallRoot::resolve(&installed, &std::collections::BTreeSet::new()).map_err(Error::Install)?;
         apply::apply(&root, &mut tree).map_err(|error| Error::Bootstrap(error.to_string()))?;
@@ -91,6 +94,16 @@ impl Workshop<'_> {
         ValidTree::new(tree).map_err(|problems| {
             Error::Bootstrap(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  "))
         })
+    }
+
+    /// Whether the program for hosts, if it is there, runs where the other packages do.
+    fn check_program(tree: &Tree, packages: &[Stored]) -> Result<(), Error> {
+        let ids: Vec<_> = packages.iter().map(|stored| stored.id.clone()).collect();
+        let Some(place) = program::place(&ids) else { return Ok(()) };
+        let mut machines = Machines::default();
+        machines.count(tree, Some(&place));
+        let checked = Program::within(tree, &ids).and_then(|program| program.check_machine(&machines));
+        checked.map_err(Error::Bootstrap)
     }
 
     /// Notes which bootstrap tarball and which packages a tree consists of now.

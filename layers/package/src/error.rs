@@ -65,6 +65,14 @@ pub enum Error {
         /// Why.
         message: String,
     },
+    /// The program for hosts cannot be used.
+    #[error("`{}` {reason}", path.display())]
+    Program {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what would help.
+        reason: String,
+    },
     /// A builder cannot be used.
     #[error("builder `{name}`: {message}")]
     Builder {

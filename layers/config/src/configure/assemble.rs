@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bake_base::{Digest, json};
 use bake_host::PackageId;
 use bake_host::product::{Blob, Bootstrap, HostFile, PRODUCT, Product, SCHEMA};
-use bake_package::Entry;
+use bake_package::{Entry, Program, elf};
 
 use super::{Plan, preflight, roles};
 use crate::artifacts::{Artifacts, Inside};
@@ -14,19 +14,10 @@ use crate::identity::Inputs;
 use crate::installer::{self, InstallerData};
 use crate::packages::{self, CheckBins, Made};
 use crate::serve::{self, INSTALLER, Item, Page, Release, Row};
-use crate::{Body, ConfigFile, Effective, Error, Target, elf};
+use crate::{Body, ConfigFile, Effective, Error, Target};
 
 /// Where hosts find which list of packages is theirs.
 pub(crate) const LIST_FLAG: &str = "/etc/mesosphere/setup-flags/cluster-package-list";
-
-/// The static program that unpacks on hosts.
-#[derive(Clone, Debug)]
-pub struct Pkgpanda {
-    /// Its file.
-    pub bytes: Vec<u8>,
-    /// The machine that it is for, by its number in ELF headers.
-    pub machine: u16,
-}
 
 /// A configuration with everything that is served.
 #[derive(Debug)]
@@ -69,17 +60,16 @@ impl Configured {
         artifacts: &Artifacts,
         inside: &Inside,
         check_bins: Option<&CheckBins>,
-        pkgpanda: Pkgpanda,
     ) -> Result<Self, Error> {
-        let sha256 = Digest::of(&pkgpanda.bytes);
+        let Program { bytes, sha256, machine, .. } = &inside.pkgpanda;
         let path = format!("bin/{sha256}/pkgpanda");
         let parts = Parts {
             effective: &plan.effective,
             files: &plan.files,
             artifacts,
             check_bins,
-            pkgpanda: Blob { path, sha256, size: pkgpanda.bytes.len() as u64 },
-            machine: elf::name(pkgpanda.machine).unwrap_or_default(),
+            pkgpanda: Blob { path, sha256: *sha256, size: bytes.len() as u64 },
+            machine: elf::name(*machine).unwrap_or_default(),
             roles: roles(inside),
         };
         let without_id = parts.named("")?;
@@ -91,11 +81,11 @@ impl Configured {
             files: &plan.files,
             tree: &artifacts.manifest,
             check_bins: check_bins.map(|bins| &bins.id),
-            pkgpanda: sha256,
+            pkgpanda: *sha256,
             texts: &texts,
         };
         let Named { product, made, data, script, texts } = parts.named(&inputs.id()?)?;
-        let release = Release::new(product, artifacts, &made, pkgpanda.bytes, script, texts)?;
+        let release = Release::new(product, artifacts, &made, bytes.clone(), script, texts)?;
         Ok(Self { release, made, installer: data })
     }
 }

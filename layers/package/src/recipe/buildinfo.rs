@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use bake_host::{GroupName, PackageName, Requirement, UserName, Variant};
+use bake_host::{GroupName, PKGPANDA, PackageName, Requirement, UserName, Variant};
 use bake_tree::TreePath;
 
 use super::fields::{Fields, Report, join, object, parse, short, text};
@@ -111,6 +111,10 @@ pub(super) fn recipe(
     let report = &mut Report::new(file, problems);
     // Recipes that need to say nothing have an empty file.
     let bytes = if bytes.trim_ascii().is_empty() { b"{}" } else { bytes };
+    if name.as_str() == PKGPANDA {
+        report
+            .add("", "the name `pkgpanda` is taken by the program that every host gets: rename the package");
+    }
     let mut fields = report.object(bytes);
     for (key, why) in REFUSED {
         if fields.take(key).is_some() {

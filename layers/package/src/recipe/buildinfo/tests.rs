@@ -42,6 +42,17 @@ fn an_empty_file_is_a_recipe_of_defaults() {
 }
 
 #[test]
+fn the_name_of_the_program_that_hosts_get_is_taken() {
+    let name = PKGPANDA.parse().unwrap();
+    let mut problems = Vec::new();
+    recipe(b"", &name, &Variant::default(), "pkgpanda/buildinfo.json", &mut problems);
+    let told: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    let expected = "pkgpanda/buildinfo.json: the name `pkgpanda` is taken by the program that every host gets: \
+                    rename the package";
+    assert_eq!(told, [expected]);
+}
+
+#[test]
 fn every_key_is_read() {
     let recipe = accepted(
         r#"{

@@ -1,11 +1,42 @@
 //! The little of ELF that tells whether a program runs on a host that has nothing else.
 
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use bake_tree::{Node, Tree, TreePath};
+
 /// `EM_X86_64`, as in `elf.h`.
 pub const X86_64: u16 = 62;
 /// `EM_AARCH64`.
 pub const AARCH64: u16 = 183;
 /// `PT_INTERP`: the program wants a loader.
 const INTERPRETER: u32 = 3;
+
+/// How many programs and libraries there are for each machine.
+#[derive(Clone, Debug, Default)]
+pub struct Machines(BTreeMap<u16, usize>);
+
+impl Machines {
+    /// Counts those in a tree, but not what lies below `except`.
+    pub fn count(&mut self, tree: &Tree, except: Option<&TreePath>) {
+        for (path, id) in tree.walk() {
+            let Node::File(content) = &tree.inode(id).node else { continue };
+            let mut header = [0; 20];
+            if content.len() >= header.len() as u64
+                && except.is_none_or(|except| !path.starts_with(except))
+                && content.reader().read_exact(&mut header).is_ok()
+                && let Some(machine) = machine(&header)
+            {
+                *self.0.entry(machine).or_default() += 1;
+            }
+        }
+    }
+
+    /// The one that most are for: some carry programs of other machines as data. Nothing when there are no programs.
+    pub fn usual(&self) -> Option<u16> {
+        self.0.iter().max_by_key(|(_, count)| **count).map(|(machine, _)| *machine)
+    }
+}
 
 /// What `uname -m` calls a machine, of those that hosts are.
 pub fn name(machine: u16) -> Option<&'static str> {
