@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bake_base::Epoch;
 use bake_host::assemble::{AssembleError, assemble};
 use bake_host::integration::{self, HostEntry};
-use bake_host::{GroupName, InstallRoot, Package, PackageId, ROOT, Role};
+use bake_host::{GroupName, InstallRoot, PKGPANDA, Package, PackageId, ROOT, Role};
 use bake_tree::{Content, Follow, Member, MemberKind, Metadata, Node, PathError, Tree, TreePath};
 
 use crate::accounts::{Accounts, NewUser};
@@ -67,10 +67,16 @@ fn assembled(
     roles: &BTreeSet<Role>,
     product: Option<&[u8]>,
 ) -> Result<InstallRoot, Error> {
-    let (root, _) = assemble(tree, &install_root()?, active, roles, product).map_err(|error| match error {
-        AssembleError::Packages(problems) => Error::Packages(problems),
-        error => Error::Product(error.to_string()),
-    })?;
+    let (root, _) =
+        assemble(tree, &install_root()?, active, roles, product).map_err(|error| match error {
+            AssembleError::Packages(problems) => Error::Packages(problems),
+            error => Error::Product(error.to_string()),
+        })?;
+    if !root.active.keys().any(|name| name.as_str() == PKGPANDA) {
+        return Err(Error::Product(format!(
+            "it has no active package `{PKGPANDA}`, so nothing would set its hosts up: make it again with `bake tree`"
+        )));
+    }
     check_roles(roles, &read_packages(tree, active)?)?;
     Ok(root)
 }
@@ -199,10 +205,14 @@ mod tests {
     }
 
     fn product(info: &str) -> Tree {
-        let link = MemberKind::Symlink(Box::from(&b"/opt/mesosphere/packages/hello--1a2b"[..]));
+        let link = |id: &str| {
+            MemberKind::Symlink(format!("/opt/mesosphere/packages/{id}").into_bytes().into_boxed_slice())
+        };
         let members = vec![
             member("./", MemberKind::Directory),
-            member("active/hello", link),
+            member("active/hello", link("hello--1a2b")),
+            member("active/pkgpanda", link("pkgpanda--1")),
+            member("packages/pkgpanda--1/pkginfo.json", MemberKind::File(Content::bytes(&b"{}"[..]))),
             member("packages/hello--1a2b/pkginfo.json", MemberKind::File(Content::bytes(info.as_bytes()))),
             member(
                 "packages/hello--1a2b/again",
@@ -229,7 +239,7 @@ mod tests {
         let mut tree = product(r#"{"username": "dcos_hello", "state_directory": true, "sysctl": {}}"#);
         let mut changed = Vec::new();
         let packages = laid(&mut tree, &["master"], &mut changed).unwrap();
-        assert_eq!(packages, ["hello--1a2b".parse().unwrap()]);
+        assert_eq!(packages, ["hello--1a2b", "pkgpanda--1"].map(|id| id.parse().unwrap()));
         assert_eq!(
             read(&tree, "etc/passwd").unwrap(),
             "dcos_hello:x:999:999:DCOS System User:/opt/mesosphere:/sbin/nologin\n"
@@ -250,6 +260,10 @@ mod tests {
         let mut empty = Tree::new();
         let refused = laid(&mut empty, &[], &mut Vec::new()).unwrap_err().to_string();
         assert!(refused.contains("active"), "{refused}");
+        let mut old = product("{}");
+        old.remove(&path("opt/mesosphere/active/pkgpanda").unwrap());
+        let refused = laid(&mut old, &[], &mut Vec::new()).unwrap_err().to_string();
+        assert!(refused.contains("no active package `pkgpanda`"), "{refused}");
         for (info, reason) in [
             ("[]", "`hello--1a2b`: pkginfo.json"),
             (r#"{"group": "x"}"#, "username"),
