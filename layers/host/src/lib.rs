@@ -19,6 +19,7 @@ mod install;
 pub mod installer;
 pub mod integration;
 mod name;
+pub mod overrides;
 mod persist;
 mod place;
 pub mod product;
