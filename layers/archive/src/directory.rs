@@ -39,7 +39,11 @@ pub(crate) struct Walked {
 
 /// Walks the directory at `path`: as it is if `exact`, else as a checkout.
 pub(crate) fn read(label: &str, path: &Path, exact: bool) -> Result<Walked, ArchiveError> {
-    let root = Root::open(path).map_err(ArchiveError::io(label, "opening"))?;
+    walk(label, Root::open(path).map_err(ArchiveError::io(label, "opening"))?, exact)
+}
+
+/// Walks a directory that is open already.
+pub(crate) fn walk(label: &str, root: Root, exact: bool) -> Result<Walked, ArchiveError> {
     let mut walk = Walk {
         label,
         device: root.stat().map_err(ArchiveError::io(label, "reading"))?.st_dev,

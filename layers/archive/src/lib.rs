@@ -30,7 +30,7 @@ pub use decode::Progress;
 pub use error::{ArchiveError, MemberProblem};
 pub use extract::{ExtractOptions, Extracted, extract, extract_at};
 pub use input::{Input, InputKind, PendingDigest};
-pub use open::{OpenOptions, Opened, open_overlay, open_rootfs};
+pub use open::{OpenOptions, Opened, open_directory_at, open_overlay, open_rootfs};
 pub use remove::{remove_tree, remove_tree_at};
 pub use source::{SourceArchive, SourceKind, open_source_archive};
 pub use tar::{TarMembers, WriteTarError, is_tar, read_tar, write_tar};

@@ -4,8 +4,10 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bake_tree::{Member, Policy};
+use rustix::fd::OwnedFd;
 
 use crate::decode::Progress;
+use crate::directory::root::Root;
 use crate::directory::{self, Walked};
 use crate::image::{self, Image, ImageKind, Store};
 use crate::input::{Input, InputKind};
@@ -176,11 +178,24 @@ fn image(
     Ok(Opened { layers, inputs, notes, warnings })
 }
 
+/// Opens a directory as it is, by its handle, whatever lies in it; messages call it `label`.
+///
+/// # Errors
+/// When something in it cannot be read.
+pub fn open_directory_at(label: &str, directory: OwnedFd) -> Result<Opened, ArchiveError> {
+    Ok(walked(label.to_owned(), directory::walk(label, Root::of(directory), true)?, true))
+}
+
 fn open_directory(label: String, path: &Path, exact: bool) -> Result<Opened, ArchiveError> {
-    let Walked { members, notes, digest } = directory::read(&label, path, exact)?;
+    let walk = directory::read(&label, path, exact)?;
+    Ok(walked(label, walk, exact))
+}
+
+fn walked(label: String, walk: Walked, exact: bool) -> Opened {
+    let Walked { members, notes, digest } = walk;
     let policy = if exact { Policy::TAR } else { Policy::CHECKOUT };
     let inputs = vec![Input { label, kind: InputKind::Directory, digest }];
-    Ok(Opened { layers: vec![(members, policy)], inputs, notes, warnings: Vec::new() })
+    Opened { layers: vec![(members, policy)], inputs, notes, warnings: Vec::new() }
 }
 
 fn unrecognised(label: &str, found: &str) -> ArchiveError {
