@@ -96,7 +96,7 @@ fn digest(content: &Content, buffer: &mut [u8]) -> std::io::Result<Digest> {
 }
 
 /// `bytes` as text from which they can be had back.
-fn escape(bytes: &[u8]) -> String {
+pub(crate) fn escape(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -110,11 +110,34 @@ fn escape(bytes: &[u8]) -> String {
     text
 }
 
+/// The bytes that [`escape`] made `text` from; none if it made no such text.
+pub(crate) fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut parts = text.split("\\x");
+    bytes.extend_from_slice(parts.next()?.as_bytes());
+    for part in parts {
+        let (byte, rest) = part.split_at_checked(2)?;
+        bytes.push(u8::from_str_radix(byte, 16).ok()?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    Some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use bake_tree::Metadata;
 
     use super::*;
+
+    #[test]
+    fn what_was_escaped_can_be_had_back() {
+        for bytes in [&b""[..], b"bin/tool", b"a\\x5cb\\", b"\xff\xfe x", "gr\u{fc}n".as_bytes()] {
+            assert_eq!(unescape(&escape(bytes)).as_deref(), Some(bytes));
+        }
+        for wrong in ["\\x5", "\\xzz", "\\x\u{fc}\u{fc}"] {
+            assert_eq!(unescape(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn every_entry_is_listed_and_the_list_is_not() {

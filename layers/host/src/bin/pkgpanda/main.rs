@@ -1,5 +1,6 @@
 //! `pkgpanda`: what runs on hosts. It has no network: it takes what lies there, and trusts only digests.
 
+mod audit;
 mod global;
 
 use std::io::{self, Write};
@@ -35,6 +36,8 @@ enum Command {
     Verify(ProductArgs),
     /// Unpack any archive into a directory that is not there yet
     Unpack(UnpackArgs),
+    /// Compare everything that is installed with what should be. Status 1 if anything differs
+    Audit(audit::AuditArgs),
 }
 
 #[derive(Debug, Args)]
@@ -75,33 +78,40 @@ struct UnpackArgs {
 
 fn main() -> ExitCode {
     match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) => {
-            for line in failure.to_string().lines() {
-                // Nobody is left to tell when this fails.
-                let _ = writeln!(io::stderr(), "pkgpanda: {line}");
-            }
+            complain(&failure.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
+/// Lines on stderr.
+fn complain(text: &str) {
+    for line in text.lines() {
+        // Nobody is left to tell when this fails.
+        let _ = writeln!(io::stderr(), "pkgpanda: {line}");
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let global = &cli.global;
     match cli.command {
-        Command::Install(args) => install(global, args),
+        Command::Audit(args) => return audit::audit(global, &args),
+        Command::Install(args) => install(global, args)?,
         Command::Verify(args) => {
             let loaded = installer::load(&args.product, args.sha256)?;
             installer::verify(&loaded.product, &args.from)?;
             let config_id = &loaded.product.config_id;
             if global.json {
-                print_json(&serde_json::json!({"config_id": config_id, "verified": true}))
+                print_json(&serde_json::json!({"config_id": config_id, "verified": true}))?;
             } else {
-                print(&format!("verified: {config_id}"))
+                print(&format!("verified: {config_id}"))?;
             }
         }
-        Command::Unpack(args) => installer::unpack(&args.archive, &args.directory, args.sha256),
+        Command::Unpack(args) => installer::unpack(&args.archive, &args.directory, args.sha256)?,
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn install(global: &Global, args: InstallArgs) -> Result<(), Failure> {
