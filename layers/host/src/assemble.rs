@@ -150,19 +150,21 @@ pub fn assemble(
     for (path, entry) in wanted {
         if !is_there(tree, &path, &entry) {
             tree.remove(&path);
-            let node = match entry {
-                Entry::Directory => {
-                    tree.make_directory(&path, Metadata::root(0o755))?;
-                    continue;
-                }
-                Entry::Symlink(target) => Node::Symlink(target),
-                Entry::File(bytes) => Node::File(Content::bytes(bytes)),
-            };
-            tree.put(&path, Metadata::root(0o644), node)?;
+            make(tree, &path, entry)?;
         }
     }
     date(tree, at);
     Ok((root, generation))
+}
+
+/// Makes an entry where there is nothing.
+pub(crate) fn make(tree: &mut Tree, path: &TreePath, entry: Entry) -> Result<(), EditError> {
+    let (mode, node) = match entry {
+        Entry::Directory => return tree.make_directory(path, Metadata::root(0o755)).map(drop),
+        Entry::Symlink(target) => (0o777, Node::Symlink(target)),
+        Entry::File(bytes) => (0o644, Node::File(Content::bytes(bytes))),
+    };
+    tree.put(path, Metadata::root(mode), node).map(drop)
 }
 
 /// The digest of a package's list of contents; none if it has no such list.

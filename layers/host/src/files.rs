@@ -15,7 +15,7 @@ use crate::integration::HostEntry;
 use crate::place::{self, Root};
 
 /// What a file is called until it is whole. One name does: one change of a host at a time.
-const UNFINISHED: &str = ".pkgpanda.unfinished";
+pub(crate) const UNFINISHED: &str = ".pkgpanda.unfinished";
 
 /// Makes a file of the host and the directories above it. Says whether it was not so already.
 pub(crate) fn put(root: &Root, path: &TreePath, file: &HostEntry) -> Result<bool, Failure> {
@@ -66,6 +66,27 @@ pub(crate) fn read(root: &Root, path: &TreePath, limit: u64) -> Result<Option<Ve
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         result => result.map(Some).map_err(Failure::io("reading", root.shown(path))),
     }
+}
+
+/// As [`read`], also through links, each resolved below the root.
+pub(crate) fn read_through(root: &Root, path: &TreePath, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
+    let mut at = path.clone();
+    for _ in 0..=place::MAX_LINKS {
+        let Some((directory, name)) = at.split() else { break };
+        let Some(handle) = root.find(&directory)? else { return Ok(None) };
+        let target = match rustix::fs::readlinkat(&handle, OsStr::from_bytes(name), Vec::new()) {
+            // No link, or nothing.
+            Err(Errno::INVAL | Errno::NOENT) => return read(root, &at, limit),
+            result => result.map_err(Failure::io("reading", root.shown(&at)))?.into_bytes(),
+        };
+        let from = if target.starts_with(b"/") { TreePath::root() } else { directory };
+        at = target.split(|byte| *byte == b'/').fold(from, |at, step| match step {
+            b"" | b"." => at,
+            b".." => at.split().map_or_else(TreePath::root, |(above, _)| above),
+            name => at.join(name),
+        });
+    }
+    Err(Failure::new(format!("`{}` leads through too many links, or to the root", root.shown(path))))
 }
 
 /// As [`read`], by the name in a directory.
@@ -129,7 +150,7 @@ pub(crate) fn link_at(directory: &OwnedFd, name: &[u8], target: &str) -> Result<
 }
 
 /// Takes away what a run that was killed left.
-fn clear(directory: &OwnedFd) -> Result<(), Errno> {
+pub(crate) fn clear(directory: &OwnedFd) -> Result<(), Errno> {
     match rustix::fs::unlinkat(directory, UNFINISHED, AtFlags::empty()) {
         Err(Errno::NOENT) => Ok(()),
         result => result,

@@ -97,6 +97,10 @@ pub struct Generation {
     pub users: BTreeMap<UserName, Option<GroupName>>,
     /// Packages with a directory in `/var/lib/dcos`, and who owns it.
     pub state_directories: BTreeMap<PackageName, Option<UserName>>,
+    /// The generation that this one took the place of; none for a host's first. A rollback goes there, and never to
+    /// one that was written and did not become current.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Number>,
     /// What an operator has changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: Overrides,
@@ -120,6 +124,7 @@ impl Generation {
             seen: seen.clone(),
             users: root.users.clone(),
             state_directories: root.state_directories.clone(),
+            before: None,
             overrides: Overrides::new(),
             removing: false,
         }

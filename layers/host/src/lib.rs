@@ -6,10 +6,12 @@
 //! why the set does not fit together. [`apply::apply`] writes the result into a tree; [`contents`] tells
 //! whether a package is still what was built.
 
+pub mod activate;
 pub mod apply;
 pub mod assemble;
 pub mod audit;
 pub mod contents;
+pub mod created;
 mod failure;
 mod files;
 pub mod generation;
@@ -23,6 +25,7 @@ pub mod overrides;
 mod persist;
 mod place;
 pub mod product;
+pub mod setup;
 pub mod systemd;
 mod unit;
 

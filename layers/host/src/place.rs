@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use crate::Failure;
 
 /// How many symbolic links one path may lead through, as for the kernel.
-const MAX_LINKS: u32 = 40;
+pub(crate) const MAX_LINKS: u32 = 40;
 
 /// An open root.
 #[derive(Debug)]
