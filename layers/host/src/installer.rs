@@ -20,11 +20,12 @@ use bake_base::Digest;
 use bake_tree::{Tree, TreePath, ValidTree};
 
 use crate::assemble::{assemble, layers};
+use crate::created::{Belongings, Laid};
 use crate::integration::{self, HostEntry};
 use crate::persist::{self, Persistent};
 use crate::place::Root;
 use crate::product::Product;
-use crate::{Failure, Role};
+use crate::{Failure, InstallRoot, Role};
 
 pub use load::{Loaded, load};
 pub use unpack::unpack;
@@ -105,7 +106,18 @@ pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installe
         }
     };
     if !commit.is_staged() {
-        let tree = stage(product, bytes, &request.from, &root, &roles)?;
+        let secrets = secret_paths.into_keys().collect();
+        let (mut tree, packages) = stage(product, bytes, &request.from, &root, &roles)?;
+        let belongings = Belongings {
+            files: &files,
+            secrets: &secrets,
+            roles: &roles,
+            users: &packages.users,
+            state_directories: &packages.state_directories,
+        };
+        let record = Laid::new(&root, &belongings.created())?.with(commit.made())?;
+        record.lay(&mut tree, &TreePath::root())?;
+        let tree = ValidTree::new(tree).map_err(Failure::each)?;
         say(format!("verified {} files", product.packages.len() + 1));
         commit.stage(|label, directory| {
             extract_at(&tree, label, directory).map(drop).map_err(|error| Failure::of(&error))
@@ -117,7 +129,7 @@ pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installe
         say(format!("installed {}", product.config_id));
     }
     let secrets = secrets.into_iter().map(|(path, content)| (path, HostEntry { mode: 0o600, content }));
-    let wanted = Persistent { files: files.into_iter().chain(secrets).collect(), roles };
+    let wanted = Persistent { files: Some(files), secrets: secrets.collect(), roles };
     persist::persist(&root, &wanted, &mut say)?;
     Ok(Installed { config_id: product.config_id.clone(), already: done.is_empty(), done, notes })
 }
@@ -129,7 +141,7 @@ fn stage(
     from: &std::path::Path,
     root: &Root,
     roles: &BTreeSet<Role>,
-) -> Result<ValidTree, Failure> {
+) -> Result<(Tree, InstallRoot), Failure> {
     let (mut tree, top) = (Tree::new(), TreePath::root());
     let scratch = root.scratch()?;
     for layer in layers(product) {
@@ -143,6 +155,7 @@ fn stage(
         // Of what is compressed it is known; of plain archives it is the digest of what was read in place.
         blob::check_digest(layer.blob, opened.inputs)?;
     }
-    assemble(&mut tree, &top, &product.active, roles, Some(record)).map_err(|error| Failure::of(&error))?;
-    ValidTree::new(tree).map_err(Failure::each)
+    let laid = assemble(&mut tree, &top, &product.active, roles, Some(record));
+    let (packages, _) = laid.map_err(|error| Failure::of(&error))?;
+    Ok((tree, packages))
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bake_base::Epoch;
 use bake_host::assemble::{AssembleError, assemble};
+use bake_host::created::{self, Belongings};
 use bake_host::integration::{self, HostEntry};
 use bake_host::{GroupName, InstallRoot, PKGPANDA, Package, PackageId, ROOT, Role};
 use bake_tree::{Content, Follow, Member, MemberKind, Metadata, Node, PathError, Tree, TreePath};
@@ -48,6 +49,8 @@ pub struct Product {
     roles: BTreeSet<Role>,
     /// The configuration's files of the host.
     files: BTreeMap<TreePath, HostEntry>,
+    /// Where each host gets the configuration's secrets.
+    secrets: BTreeSet<TreePath>,
 }
 
 /// The bootstrap tarball that lies in the tree becomes the install root of hosts with `roles`.
@@ -57,7 +60,7 @@ pub struct Product {
 pub fn linked(tree: &mut Tree, roles: BTreeSet<Role>) -> Result<Product, Error> {
     let active = active_packages(tree)?;
     let root = assembled(tree, &active, &roles, None)?;
-    Ok(Product { configuration: None, root, roles, files: BTreeMap::new() })
+    Ok(Product { configuration: None, root, roles, files: BTreeMap::new(), secrets: BTreeSet::new() })
 }
 
 /// The install root of the `active` packages in the tree.
@@ -85,7 +88,8 @@ fn install_root() -> Result<TreePath, Error> {
     path(ROOT)
 }
 
-/// Makes users and state directories of the active packages, the roles of the image, and the units that
+/// Records what the product has outside of its install root, as an installation does; and makes it: users and state
+/// directories of the active packages, the roles of the image, and the units that
 /// start the product. Entries that were there and got another owner are told to `changed`.
 ///
 /// # Errors
@@ -96,7 +100,11 @@ pub fn integrate(
     epoch: Epoch,
     changed: &mut Vec<TreePath>,
 ) -> Result<Vec<PackageId>, Error> {
-    let Product { root, roles, files, .. } = product;
+    let Product { root, roles, files, secrets, .. } = product;
+    let (users, state_directories) = (&root.users, &root.state_directories);
+    let belongings = Belongings { files, secrets, roles, users, state_directories };
+    created::lay(tree, &install_root()?, &belongings)
+        .map_err(|failure| Error::Product(failure.to_string()))?;
     let mut accounts = Accounts::read(tree, epoch)?;
     let mut owners = BTreeMap::new();
     for (name, group) in &root.users {

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use bake_archive::remove_tree_at;
 use bake_base::names;
+use bake_tree::TreePath;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
@@ -22,7 +23,7 @@ use crate::files::read_at;
 use crate::generation::{CURRENT, GENERATIONS, Generation, Number, PRODUCT, RECORD};
 use crate::place::{self, Root};
 use crate::product::Product;
-use crate::{Failure, Role};
+use crate::{Failure, Role, created};
 
 /// The directory that holds the install root, and its name there.
 const PARENT: &str = "opt";
@@ -50,6 +51,8 @@ pub(super) struct Commit<'a> {
     state: State,
     /// What the host is, if the install root is whole.
     roles: Option<BTreeSet<Role>>,
+    /// Directories above the install root that were not there.
+    made: Vec<TreePath>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,7 @@ enum State {
 impl<'a> Commit<'a> {
     /// Locks the place and finds out what is there.
     pub(super) fn begin(root: &'a Root, config_id: &str) -> Result<Self, Failure> {
+        let made = created::above_home(root)?;
         let parent = root.make(&place::path(PARENT))?;
         let shown = root.shown(&place::path(PARENT));
         match rustix::fs::flock(&parent, FlockOperation::NonBlockingLockExclusive) {
@@ -72,7 +76,7 @@ impl<'a> Commit<'a> {
             }
             result => result.map_err(Failure::io("locking", &shown))?,
         }
-        let mut commit = Self { root, parent, inside: None, state: State::Nothing, roles: None };
+        let mut commit = Self { root, parent, inside: None, state: State::Nothing, roles: None, made };
         commit.look(config_id)?;
         Ok(commit)
     }
@@ -90,6 +94,11 @@ impl<'a> Commit<'a> {
     /// The roles of the installation that is whole, be it in its place or not.
     pub(super) fn roles(&self) -> Option<&BTreeSet<Role>> {
         self.roles.as_ref()
+    }
+
+    /// Directories that were made for the install root.
+    pub(super) fn made(&self) -> &[TreePath] {
+        &self.made
     }
 
     fn look(&mut self, config_id: &str) -> Result<(), Failure> {

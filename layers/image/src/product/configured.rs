@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bake_host::assemble::{Layer, layers};
 use bake_host::installer::{self, Loaded};
+use bake_host::integration::HostFileError;
 use bake_host::product::PRODUCT;
 use bake_host::{Failure, Role, integration};
 use bake_tree::{Member, Tree};
@@ -71,11 +72,13 @@ impl Configured {
     pub fn assemble(&self, tree: &mut Tree, roles: BTreeSet<Role>) -> Result<Product, Error> {
         let Loaded { product, bytes } = &self.loaded;
         let root = super::assembled(tree, &product.active, &roles, Some(bytes))?;
-        let files = integration::product_files(product).map_err(|problems| {
+        let refuse = |problems: Vec<HostFileError>| {
             let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
             Error::Product(problems.join("; "))
-        })?;
-        Ok(Product { configuration: Some(product.config_id.clone()), root, roles, files })
+        };
+        let files = integration::product_files(product).map_err(refuse)?;
+        let secrets = integration::secret_paths(product).map_err(refuse)?.into_keys().collect();
+        Ok(Product { configuration: Some(product.config_id.clone()), root, roles, files, secrets })
     }
 
     /// What an image of the product lacks.
