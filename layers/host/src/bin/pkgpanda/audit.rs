@@ -44,6 +44,10 @@ fn threads(asked: Option<u16>) -> usize {
 fn give_way() {
     // Neither is worth failing for.
     let _ = rustix::process::setpriority_process(None, 19);
-    let ionice = Command::new("ionice").args(["-c", "3", "-p"]).arg(std::process::id().to_string());
-    let _ = ionice.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let _ = Command::new("ionice")
+        .args(["-c", "3", "-p", &std::process::id().to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
 }
