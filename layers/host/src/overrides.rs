@@ -85,28 +85,33 @@ pub fn copy(name: &str, package: &PackageId, path: &str) -> Result<TreePath, Fai
 ///
 /// # Errors
 /// Every reason why an override cannot be: a bad name, a package that is not active, a path that is no regular file
-/// of its package, and several overrides of one file.
+/// of its package, and several overrides of one file. Nothing is changed then.
 pub fn apply(
     entries: &mut BTreeMap<TreePath, Entry>,
     number: Number,
     overrides: &Overrides,
     shape: &mut dyn FnMut(&PackageId) -> Result<Shape, Failure>,
 ) -> Result<(), Failure> {
-    let mut problems = Vec::new();
-    let copies = by_package(overrides, &mut problems);
-    for (id, copies) in copies {
+    let (mut problems, mut packages, mut farms) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, copies) in by_package(overrides, &mut problems) {
         let active = place("active").join(id.name().as_str().as_bytes());
-        if entries.get(&active) != Some(&link(&format!("{ROOT}/{PACKAGES}/{id}"), &TreePath::root())) {
+        if entries.get(&active) == Some(&link(&format!("{ROOT}/{PACKAGES}/{id}"), &TreePath::root())) {
+            packages.push((shape(&id)?, id, copies, active));
+        } else {
             problems.push(format!("there is an override of a file of `{id}`, which is not active: drop it"));
-            continue;
         }
-        let shape = shape(&id)?;
-        match Farm::new(&id, number, &shape, &copies) {
-            Ok(farm) => farm.lead(entries, &active),
+    }
+    for (shape, id, copies, active) in &packages {
+        match Farm::new(id, number, shape, copies) {
+            Ok(farm) => farms.push((farm, active)),
             Err(found) => problems.extend(found),
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(Failure::each(problems)) }
+    if !problems.is_empty() {
+        return Err(Failure::each(problems));
+    }
+    farms.iter().for_each(|(farm, active)| farm.lead(entries, active));
+    Ok(())
 }
 
 /// Where the copies of each package's files lie, relative to the install root.
