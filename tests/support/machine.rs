@@ -10,13 +10,14 @@ use super::{bake, project, run};
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// The right to run a machine, among the threads of this process and among processes.
-struct Turn {
+pub struct Turn {
     _thread: MutexGuard<'static, ()>,
     _process: File,
 }
 
 impl Turn {
-    fn take() -> Self {
+    /// Waits for it.
+    pub fn take() -> Self {
         // A test that failed during its turn does not concern the others.
         let thread = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let path = project("target/tests/machine.lock");
