@@ -53,8 +53,9 @@ pub struct Blob {
 pub struct Bootstrap {
     /// Its id: it says which packages it holds.
     pub id: String,
-    /// The packages that it holds, sorted.
-    pub packages: Vec<PackageId>,
+    /// The packages that it holds, each with the file that has it alone: a host that has the others of an upgrade
+    /// already fetches just that. Who has the tarball needs none of these files.
+    pub packages: BTreeMap<PackageId, Blob>,
     /// The file.
     #[serde(rename = "file")]
     pub blob: Blob,

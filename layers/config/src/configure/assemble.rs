@@ -118,6 +118,7 @@ impl Parts<'_> {
             let path = serve::package_path(&made.id);
             (made.id.clone(), Blob { path, sha256: made.digest, size: made.bytes.len() as u64 })
         };
+        let inside = manifest.packages.iter().filter(|(id, _)| manifest.bootstrap.packages.contains(id));
         let beside = self.artifacts.beside_bootstrap().map(|(id, entry)| (id.clone(), of_entry(entry)));
         let mut active: Vec<PackageId> = manifest.packages.keys().cloned().collect();
         active.extend(made.iter().map(|made| made.id.clone()));
@@ -148,7 +149,7 @@ impl Parts<'_> {
             config_id: config_id.to_owned(),
             bootstrap: Bootstrap {
                 id: manifest.bootstrap.id.clone(),
-                packages: manifest.bootstrap.packages.clone(),
+                packages: inside.map(|(id, entry)| (id.clone(), of_entry(entry))).collect(),
                 blob: of_entry(&self.artifacts.bootstrap()),
             },
             packages: beside.chain(made.iter().map(own)).collect(),

@@ -67,7 +67,8 @@ impl Release {
         let list_id = list_id(&product.active);
         let list = canonical(&product.active, "the list of packages")?;
         let bootstrap = &product.bootstrap;
-        let active = canonical(&bootstrap.packages, "the list of packages")?;
+        let inside: Vec<_> = bootstrap.packages.keys().collect();
+        let active = canonical(&inside, "the list of packages")?;
         let artifact = |path: &str, sha256, size| Item {
             path: path.to_owned(),
             mode: 0o644,

@@ -92,7 +92,7 @@ fn packages_of_the_configuration_come_last_and_go_into_directories_of_their_own(
     let product = Product {
         schema: crate::product::SCHEMA.to_owned(),
         config_id: id,
-        bootstrap: crate::product::Bootstrap { id: "b".to_owned(), packages: Vec::new(), blob: blob() },
+        bootstrap: crate::product::Bootstrap { id: "b".to_owned(), packages: BTreeMap::new(), blob: blob() },
         packages: BTreeMap::from([(configured.clone(), blob()), (plain.clone(), blob())]),
         active: Vec::new(),
         files: BTreeMap::new(),

@@ -45,18 +45,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Product, String> {
     if !is_id {
         return Err(format!("has the config_id `{}`: expected 40 hex digits", product.config_id));
     }
-    let blobs = product.packages.values().chain([&product.bootstrap.blob, &product.pkgpanda]);
+    let blobs = product.packages.values().chain(product.bootstrap.packages.values());
+    let blobs = blobs.chain([&product.bootstrap.blob, &product.pkgpanda]);
     for blob in blobs {
         let path = TreePath::parse(blob.path.as_bytes());
         if path.is_err() || path.is_ok_and(|path| path.is_root()) {
             return Err(format!("names the file `{}`: expected a relative path without `..`", blob.path));
         }
     }
-    if let Some(id) = product.packages.keys().find(|id| product.bootstrap.packages.contains(id)) {
+    if let Some(id) = product.packages.keys().find(|id| product.bootstrap.packages.contains_key(id)) {
         return Err(format!("has `{id}` twice: in the bootstrap tarball and beside it"));
     }
     for id in &product.active {
-        if !product.packages.contains_key(id) && !product.bootstrap.packages.contains(id) {
+        if !product.packages.contains_key(id) && !product.bootstrap.packages.contains_key(id) {
             return Err(format!("activates `{id}`, which it does not have"));
         }
     }

@@ -25,7 +25,7 @@ fn product(files: &[(&str, &str)], secrets: &[&str]) -> Product {
     Product {
         schema: SCHEMA.to_owned(),
         config_id: "0".repeat(40),
-        bootstrap: Bootstrap { id: "b".to_owned(), packages: Vec::new(), blob: blob() },
+        bootstrap: Bootstrap { id: "b".to_owned(), packages: BTreeMap::new(), blob: blob() },
         packages: BTreeMap::new(),
         active: Vec::new(),
         files: files.iter().map(file).collect(),
