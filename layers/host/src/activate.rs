@@ -5,19 +5,22 @@
 //! rename the host is what it was; after it, it is what was wanted, and a run that was killed is made up for by
 //! `pkgpanda setup`.
 
+pub(crate) mod leave;
 mod plan;
 mod prepare;
+mod roles;
 mod stage;
 mod units;
 
 use std::collections::BTreeSet;
 
-use crate::generation::{Generation, Number, Overrides};
+use crate::generation::{GENERATIONS, Generation, Number, Overrides};
 use crate::host::{Host, Lock, Present};
 use crate::systemd::{Systemd, TARGET};
 use crate::{Failure, PackageId, Role, overrides, setup};
 
 pub use plan::Plan;
+pub use roles::known_roles;
 pub use units::UnitChanges;
 
 /// What a host is to be.
@@ -99,7 +102,7 @@ pub fn change(
     say: &mut dyn FnMut(String),
 ) -> Result<Changed, Failure> {
     let current = host.current()?;
-    stage::clear_leftovers(host)?;
+    leave::clear_leftovers(host)?;
     let before = current.number;
     let dropped = overrides::dropped(&wanted.overrides, &wanted.active);
     let wanted =
@@ -120,7 +123,7 @@ pub fn change(
         Err(Broken::After(failure)) => Err(failure),
         Err(Broken::Before(failure)) => {
             // The first failure is the one to tell.
-            let _ = stage::discard(host, number);
+            let _ = leave::discard(host, GENERATIONS, &number.to_string());
             Err(failure)
         }
     }
@@ -137,7 +140,7 @@ pub fn switch_to(
     say: &mut dyn FnMut(String),
 ) -> Result<Changed, Failure> {
     let current = host.current()?;
-    stage::clear_leftovers(host)?;
+    leave::clear_leftovers(host)?;
     if number == current.number {
         return already(host, &current, Vec::new(), say);
     }
@@ -151,6 +154,18 @@ pub fn switch_to(
         Ok(()) => Ok(Changed { number, before: current.number, notes }),
         Err(Broken::Before(failure) | Broken::After(failure)) => Err(failure),
     }
+}
+
+/// Where a rollback goes: to the generation that this one took the place of. If that one is gone, to the newest
+/// before this one.
+///
+/// # Errors
+/// When the generations cannot be read.
+pub fn previous(host: &Host, present: &Present) -> Result<Option<Number>, Failure> {
+    let Some(before) = present.generation.before else { return Ok(None) };
+    let is_fit = |number: &Number| host.present(*number).is_ok_and(|there| !there.generation.removing);
+    let lower = host.generations()?.into_iter().rev().filter(|number| *number < present.number);
+    Ok(std::iter::once(before).chain(lower).find(is_fit))
 }
 
 /// Nothing is to be done but what a run that was killed may have left undone.

@@ -14,6 +14,7 @@ pub mod contents;
 pub mod created;
 mod failure;
 mod files;
+pub mod gc;
 pub mod generation;
 pub mod host;
 mod info;

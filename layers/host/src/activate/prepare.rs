@@ -15,7 +15,7 @@ use crate::assemble::make;
 use crate::contents::{CONTENTS, Contents};
 use crate::generation::{Generation, Number, PACKAGES};
 use crate::host::{Host, Present};
-use crate::{Entry, Failure, InstallRoot, Package, PackageId, overrides, place};
+use crate::{Entry, Failure, InstallRoot, Listing, Package, PackageId, overrides, place};
 
 /// The longest `contents.json`, in bytes.
 const LIMIT: u64 = 64 << 20;
@@ -120,6 +120,11 @@ impl Prepared {
         }
         ValidTree::new(tree).map_err(Failure::each)
     }
+}
+
+/// The files of a package that matter to others.
+pub(super) fn listing(host: &Host, id: &PackageId) -> Result<Listing, Failure> {
+    read(host, id).map(|read| read.package.listing).map_err(Failure::each)
 }
 
 /// The digests of lists of contents that the records of generations vouch for.

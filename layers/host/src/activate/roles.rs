@@ -1,0 +1,36 @@
+//! Roles that a host may be given.
+
+use std::collections::BTreeSet;
+
+use super::{Wanted, prepare};
+use crate::host::{Host, Present};
+use crate::integration::COMMON_ROLES;
+use crate::{Failure, Role, installer};
+
+impl Wanted {
+    /// What there is, in other roles.
+    ///
+    /// # Errors
+    /// When the host's own roles cannot be read.
+    pub fn in_roles(host: &Host, present: &Present, roles: BTreeSet<Role>) -> Result<Self, Failure> {
+        let wanted = Self::of(present);
+        if roles == wanted.roles {
+            return Ok(wanted);
+        }
+        // What the host's own sources name now is no news later.
+        Ok(Self { roles, seen: installer::roles::named(&host.root)?, ..wanted })
+    }
+}
+
+/// The roles of every cluster, and those that an active package has something for.
+///
+/// # Errors
+/// When a package cannot be read.
+pub fn known_roles(host: &Host, present: &Present) -> Result<BTreeSet<Role>, Failure> {
+    let mut known: BTreeSet<Role> =
+        COMMON_ROLES.iter().map(|role| role.parse().expect("it is the name of a role")).collect();
+    for id in present.generation.active.keys() {
+        known.extend(prepare::listing(host, id)?.roles());
+    }
+    Ok(known)
+}
