@@ -1,6 +1,7 @@
 //! What a change would do.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use serde::Serialize;
 
@@ -30,14 +31,22 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether the same would be active in the same roles.
-    pub fn is_empty(&self) -> bool {
-        let Self { added, removed, roles_added, roles_removed, units, .. } = self;
-        added.is_empty()
-            && removed.is_empty()
-            && roles_added.is_empty()
-            && roles_removed.is_empty()
-            && *units == UnitChanges::default()
+    /// A line for each difference and note.
+    pub fn lines(&self) -> Vec<String> {
+        fn each<'a, T: Display>(
+            mark: char,
+            what: &'a str,
+            of: &'a BTreeSet<T>,
+        ) -> impl Iterator<Item = String> {
+            of.iter().map(move |thing| format!("{mark} {what} {thing}"))
+        }
+        let roles = each('-', "role", &self.roles_removed).chain(each('+', "role", &self.roles_added));
+        let packages = each('-', "package", &self.removed).chain(each('+', "package", &self.added));
+        let UnitChanges { added, removed, changed } = &self.units;
+        let units =
+            each('-', "unit", removed).chain(each('+', "unit", added)).chain(each('~', "unit", changed));
+        let notes = self.notes.iter().map(|note| format!("note: {note}"));
+        roles.chain(packages).chain(units).chain(notes).collect()
     }
 }
 

@@ -83,6 +83,9 @@ pub(super) fn prepare(host: &Host, current: &Present, wanted: &Wanted) -> Result
     }
     let root = InstallRoot::resolve(&packages, &wanted.roles);
     let root = root.map_err(|found| Failure::each(found.0.into_iter().collect()))?;
+    if wanted.roles.is_empty() && !current.generation.roles.is_empty() {
+        notes.push("the host has no role any more: it starts nothing until it gets one".to_owned());
+    }
     let contents = |id: &PackageId| digests.get(id).copied().flatten();
     let mut generation = Generation::new(&root, &wanted.roles, &wanted.seen, contents);
     generation.before = Some(current.number);

@@ -1,5 +1,6 @@
 //! `pkgpanda`: what runs on hosts. It has no network: it takes what lies there, and trusts only digests.
 
+mod activation;
 mod audit;
 mod global;
 
@@ -30,6 +31,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make these packages the active ones, and no others
+    Activate(activation::ActivateArgs),
+    /// Make a package active in place of the one of the same name
+    Swap(activation::SwapArgs),
+    /// Go back to the generation before the current one, or to any that is there
+    Rollback(activation::RollbackArgs),
+    /// List the roles of the host, or change them
+    Role(activation::RoleArgs),
+    /// List the active packages
+    Active,
+    /// List the generations that are there
+    Generations,
+    /// Remove old generations, and packages and changed files that none refers to
+    Gc(activation::GcArgs),
     /// Install a product into /opt/mesosphere of a host, or finish what was begun. Starting is left to `systemctl start dcos-setup` or the next boot
     Install(InstallArgs),
     /// Compare every file of a product with its digest
@@ -97,6 +112,13 @@ fn complain(text: &str) {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let global = &cli.global;
     match cli.command {
+        Command::Activate(args) => activation::activate(global, args)?,
+        Command::Swap(args) => activation::swap(global, args)?,
+        Command::Rollback(args) => activation::rollback(global, &args)?,
+        Command::Role(args) => activation::role(global, args)?,
+        Command::Active => activation::active(global)?,
+        Command::Generations => activation::generations(global)?,
+        Command::Gc(args) => activation::gc(global, &args)?,
         Command::Audit(args) => return audit::audit(global, &args),
         Command::Install(args) => install(global, args)?,
         Command::Verify(args) => {
