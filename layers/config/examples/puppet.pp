@@ -17,7 +17,6 @@ class dcos (
   }
 
   service { 'dcos-setup':
-    ensure  => running,
     enable  => true,
     require => Exec['install DC/OS'],
   }

@@ -49,6 +49,17 @@ installed_roles() {
     printf '%s' "${names# }"
 }
 
+# Whether a directory holds nothing but what a file system and runs that were killed leave.
+is_free() {
+    local entry
+    for entry in "$1"/* "$1"/.[!.]* "$1"/..?*; do
+        case ${entry##*/} in
+        lost+found | .mesosphere.unfinished) ;;
+        *) [ ! -e "$entry" ] && [ ! -L "$entry" ] || return 1 ;;
+        esac
+    done
+}
+
 # none, unfinished, ours, roles or other
 install_state() {
     local directory=$root/opt/mesosphere role have
@@ -63,7 +74,9 @@ install_state() {
     fi
     if [ -e "$directory" ] && [ ! -d "$directory" ]; then
         echo other
-    elif [ ! -d "$directory" ] || [ -z "$(ls -A -- "$directory")" ]; then
+    elif [ -e "$directory/.mesosphere.moving" ]; then
+        echo unfinished # killed where it lies on a file system of its own
+    elif [ ! -d "$directory" ] || is_free "$directory"; then
         if [ -d "$root/etc/systemd/system/dcos.target.wants" ]; then echo other; else echo none; fi
     elif [ "$(installed_id)" != "$config_id" ]; then
         echo other
@@ -135,7 +148,7 @@ install_product() {
         [ -z "$work" ] || rm -rf -- "$work"
         finish 0 'installed already' "$what" "$(next_hint)"
         ;;
-    roles) die 1 "this host is $(installed_roles), not ${roles[*]}" 'give the role that it has, or install a fresh host' ;;
+    roles) die 1 "this host is $(installed_roles), not ${roles[*]}" 'give the role that it has; on a host that runs, pkgpanda role changes it' ;;
     other) die 1 "/opt/mesosphere holds $(installed_id)" 'take a fresh host; this script installs only where nothing is' ;;
     esac
     begin fetch
