@@ -3,25 +3,22 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::listing::{Entry, Kind, at, list, same_content, shown};
+use support::listing::{Entry, Kind, Listing, at, list, same_content, shown};
 use support::mount::Mount;
-use support::{bake, bake_image, is_root, made, output, project, rootfs, run, scratch, text};
+use support::{bake, bake_image, is_root, made, output, project, rootfs, run, scratch, small_product, text};
 
 /// What an installation makes on a host; directories with everything in them.
-const MADE: [&str; 8] = [
+const MADE: [&str; 5] = [
     "opt/mesosphere",
     "etc/mesosphere",
     "etc/systemd/system/dcos-setup.service",
     "etc/systemd/system/dcos.target",
     "etc/systemd/system/multi-user.target.wants/dcos-setup.service",
-    "etc/sysusers.d/dcos.conf",
-    "etc/tmpfiles.d/dcos.conf",
-    "usr/libexec/dcos-setup",
 ];
 
 /// The sample configuration over what `ci/product` delivered.
@@ -141,8 +138,8 @@ fn as_root_a_host_that_learns_its_role_at_boot_has_what_an_installed_one_has() {
     let arguments = ["--product", serve.to_str().unwrap()];
     let image = bake_image(&rootfs("debian-12"), &out.path().join("image"), &arguments);
     let mount = Mount::part(&image.raw(), image.partition("root"));
-    let before = links(&mount.path());
-    assert_ne!(before, links(&host), "the sample tree has nothing of a role");
+    let (neutral, installed) = (current(&mount.path()), current(&host));
+    assert_ne!(neutral, installed, "the sample tree has nothing of a role");
     // As a boot would run it: the role is there, /run is empty, and systemd is asked for nothing that matters here.
     let roles = mount.path().join("etc/mesosphere/roles");
     fs::create_dir_all(&roles).unwrap();
@@ -151,9 +148,10 @@ fn as_root_a_host_that_learns_its_role_at_boot_has_what_an_installed_one_has() {
         run(Command::new("unshare").args(["--mount", "sh", "-euc", BOOT, "sh"]).arg(mount.path()));
     };
     boot();
-    assert_eq!(links(&mount.path()), links(&host));
+    assert_eq!(current(&mount.path()), installed);
+    let after = list(&mount.path());
     boot();
-    assert_eq!(links(&mount.path()), links(&host), "the second boot changes nothing");
+    assert_eq!(changed(&after, &list(&mount.path())), [""; 0], "the second boot changes nothing");
 }
 
 /// The first part of a boot, in the root directory `$1`.
@@ -162,16 +160,118 @@ mount -t tmpfs none "$1/run"
 mount -t proc none "$1/proc"
 mkdir -p "$1/run/systemd/system"
 mount --bind /bin/true "$1/usr/bin/systemctl"
-exec chroot "$1" /usr/libexec/dcos-setup"#;
+exec chroot "$1" /opt/mesosphere/bin/pkgpanda setup"#;
 
-/// Every symbolic link of the install root outside of packages, and its target.
-fn links(root: &Path) -> BTreeMap<String, String> {
-    let all = list(&root.join("opt/mesosphere")).into_iter();
-    let links = all.filter(|(path, _)| !path.starts_with(b"packages/")).filter_map(|(path, entry)| {
-        let Kind::Link { target } = entry.kind else { return None };
-        Some((text(&path), text(&target)))
+/// What a host shows of its current generation, by names that do not say which one it is: what links lead to, and
+/// files but for the record.
+fn current(root: &Path) -> BTreeMap<String, String> {
+    let home = root.join("opt/mesosphere");
+    let number = fs::read_link(home.join("current")).unwrap();
+    let number = number.to_str().unwrap();
+    let neutral = |text: String| text.replace(&format!("{number}/"), "CURRENT/");
+    let entries = list(&home.join(number)).into_iter().filter(|(path, _)| path != b"generation.json");
+    let told = entries.map(|(path, entry)| {
+        let what = match entry.kind {
+            Kind::Link { target } => neutral(text(&target)),
+            Kind::File { .. } => neutral(text(&fs::read(at(&home.join(number), &path)).unwrap())),
+            kind => format!("{kind:?}"),
+        };
+        (text(&path), what)
     });
-    links.collect()
+    told.collect()
+}
+
+/// Paths that two listings of one root do not have alike.
+fn changed(before: &Listing, after: &Listing) -> Vec<String> {
+    let paths: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    paths.into_iter().filter(|path| before.get(*path) != after.get(*path)).map(|path| shown(path)).collect()
+}
+
+/// `pkgpanda` on a root that is mounted.
+fn pkgpanda(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(made("pkgpanda/pkgpanda"));
+    command.arg("--root").arg(root).args(arguments);
+    command
+}
+
+/// What an audit says of a host that is clean.
+fn audit(root: &Path) -> serde_json::Value {
+    let report = run(&mut pkgpanda(root, &["audit", "--json"]));
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!((&report["clean"], report["differences"].as_array().unwrap().len()), (&true.into(), 0));
+    report
+}
+
+#[test]
+fn as_root_installed_and_baked_hosts_have_the_same_audit_digest() {
+    if !is_root("audits of installed and baked hosts") {
+        return;
+    }
+    let out = scratch();
+    let at = |name: &str| out.path().join(name);
+    configure("product/artifacts", &at("serve"), &[]);
+    let serve = at("serve");
+    let bake = |name: &str, more: &[&str]| {
+        let arguments = [&["--product", serve.to_str().unwrap()], more].concat();
+        let image = bake_image(&rootfs("debian-12"), &at(name), &arguments);
+        Mount::part(&image.raw(), image.partition("root"))
+    };
+    install(&serve, &at("master"), "master");
+    install(&serve, &at("slave"), "slave");
+    let master = audit(&at("master"));
+    let baked = bake("baked", &["--role", "master"]);
+    let baked = audit(&baked.path());
+    let neutral = bake("neutral", &[]);
+    let without = audit(&neutral.path());
+    // What is mounted learns its role as it would at boot.
+    let roles = neutral.path().join("etc/mesosphere/roles");
+    fs::create_dir_all(&roles).unwrap();
+    fs::write(roles.join("master"), "").unwrap();
+    run(&mut pkgpanda(&neutral.path(), &["setup"]));
+    let learnt = audit(&neutral.path());
+    let slave = audit(&at("slave"));
+    for (what, other) in [("baked", &baked), ("neutral", &without), ("learnt", &learnt), ("slave", &slave)] {
+        assert_eq!(other["state"], master["state"], "{what}");
+        assert_eq!(other["config_id"], master["config_id"], "{what}");
+    }
+    assert_eq!(learnt["roles"], master["roles"]);
+    assert_eq!(without["roles"], serde_json::json!([]));
+    assert_ne!(slave["host"], master["host"], "roles are the host's");
+
+    // And of another configuration, or with one bit changed, another.
+    configure("product/artifacts", &at("other"), &["--set", "cluster_name=other"]);
+    install(&at("other"), &at("renamed"), "master");
+    assert_ne!(audit(&at("renamed"))["state"], master["state"]);
+    let hello = glob(&at("slave").join("opt/mesosphere/packages"), "dcos-hello--").join("bin/dcos-hello");
+    fs::write(&hello, [&fs::read(&hello).unwrap()[..], b"\n"].concat()).unwrap();
+    let damaged = output(&mut pkgpanda(&at("slave"), &["audit", "--json"]));
+    assert_eq!(damaged.status.code(), Some(1), "{}", text(&damaged.stderr));
+    let damaged: serde_json::Value = serde_json::from_slice(&damaged.stdout).unwrap();
+    assert_ne!(damaged["state"], master["state"]);
+    assert!(damaged["differences"].to_string().contains("bin/dcos-hello"), "{damaged:#}");
+}
+
+/// The entry of a directory whose name begins like this.
+fn glob(directory: &Path, beginning: &str) -> PathBuf {
+    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let is_it = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(beginning);
+    names.into_iter().find(is_it).unwrap()
+}
+
+#[test]
+fn a_product_that_would_set_nothing_up_is_not_baked() {
+    let out = scratch();
+    // As bootstrap tarballs were before they had the program: without it and its links.
+    let (root, old) = (out.path().join("root"), out.path().join("old.tar"));
+    support::extract(&small_product(), &root);
+    fs::remove_file(root.join("active/pkgpanda")).unwrap();
+    run(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&old).arg("."));
+    let mut command = bake();
+    command.args(["image", "--quiet", "--no-cache", "--rootfs"]).arg(rootfs("debian-12"));
+    let refused = output(command.arg("--product").arg(&old).arg("--out").arg(out.path().join("image")));
+    let told = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{told}");
+    assert!(told.contains("no active package `pkgpanda`") && told.contains("bake tree"), "{told}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{bake, made, output, project, scratch, text};
+use crate::support::{bake, made, output, project, rootfs, run, scratch, text};
 
 /// The place.
 pub struct Ground {
@@ -46,9 +46,31 @@ impl Ground {
         let mut command = bake();
         command.current_dir(self.scratch.path()).arg("configure");
         command.arg("--artifacts").arg(made("product/small-artifacts").canonicalize().unwrap());
-        command.arg("--pkgpanda").arg(made("pkgpanda/pkgpanda").canonicalize().unwrap());
         command.args(arguments);
         command
+    }
+
+    /// What the small sample tree is delivered as with another program for hosts. Its packages are there already.
+    pub fn artifacts_with(&self, program: &[u8]) -> PathBuf {
+        let (from, tree) = (made("tree").canonicalize().unwrap(), self.at("tree"));
+        for part in [
+            "small.treeinfo.json",
+            "config",
+            "dcos-clock",
+            "dcos-hello",
+            "cache/packages/dcos-clock",
+            "cache/packages/dcos-hello",
+        ] {
+            let to = tree.join(part);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            run(Command::new("cp").arg("-a").arg(from.join(part)).arg(to));
+        }
+        fs::write(self.at("pkgpanda"), program).unwrap();
+        let mut command = bake();
+        command.current_dir(self.at("")).args(["tree", "--quiet", "--offline", "--variant=small"]);
+        command.args(["--tree=tree", "--pkgpanda=pkgpanda", "--out=artifacts", "--builder"]);
+        run(command.arg(rootfs("builder").canonicalize().unwrap()));
+        self.at("artifacts")
     }
 
     pub fn try_run(&self, arguments: &[&str]) -> Output {

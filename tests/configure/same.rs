@@ -23,7 +23,6 @@ fn two_users_zones_directories_and_umasks_make_identical_serve_directories() {
     for (from, to) in [
         (made("product/small-artifacts"), "some where/artifacts"),
         (project("tests/genconf"), "some where/genconf"),
-        (made("pkgpanda/pkgpanda"), "some where/pkgpanda"),
         (bake().get_program().into(), "some where/bake"),
     ] {
         let to = place.path().join(to);
@@ -96,11 +95,10 @@ fn every_input_enters_the_id_but_comments_and_order_do_not() {
 
     let mut program = fs::read(made("pkgpanda/pkgpanda")).unwrap();
     program.push(0);
-    fs::write(ground.at("pkgpanda"), program).unwrap();
     let mut command = bake();
-    command.current_dir(ground.at("")).args(["configure", "--pkgpanda=pkgpanda", "--json", "--artifacts"]);
-    let value: serde_json::Value =
-        serde_json::from_str(&run(command.arg(made("product/small-artifacts")))).unwrap();
+    command.current_dir(ground.at("")).args(["configure", "--json", "--artifacts"]);
+    let value = run(command.arg(ground.artifacts_with(&program)));
+    let value: serde_json::Value = serde_json::from_str(&value).unwrap();
     ids.push(value["config_id"].as_str().unwrap().to_owned());
 
     fs::create_dir_all(ground.at("more/templates")).unwrap();

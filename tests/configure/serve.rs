@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::ground::{Ground, listing, states};
 use crate::support::run;
 
@@ -98,17 +100,35 @@ fn what_is_missing_or_makes_no_sense_is_told_with_the_fix() {
     assert!(message.contains("`none.yaml` does not exist"), "{message}");
     let message = ground.fails(2, &["--secrets", "serve/secrets"]);
     assert!(message.contains("everybody reads"), "{message}");
-    fs::write(ground.at("script"), "#!/bin/sh\n").unwrap();
     let mut command = crate::support::bake();
     command.current_dir(ground.at("")).args(["configure", "--artifacts", "none"]);
     let message = crate::support::output(&mut command);
     let message = String::from_utf8(message.stderr).unwrap();
     assert!(message.contains("none/manifest.json") && message.contains("bake tree --out"), "{message}");
+    // As trees were delivered before they had the program.
+    let artifacts = crate::support::made("product/small-artifacts").canonicalize().unwrap();
+    run(Command::new("cp").arg("-r").arg(artifacts).arg(ground.at("old")));
+    let path = ground.at("old/manifest.json");
+    let before = fs::read(&path).unwrap();
+    let mut manifest: Value = serde_json::from_slice(&before).unwrap();
+    manifest["packages"].as_object_mut().unwrap().retain(|id, _| !id.starts_with("pkgpanda--"));
+    let inside = manifest["bootstrap"]["packages"].as_array_mut().unwrap();
+    inside.retain(|id| !id.as_str().unwrap().starts_with("pkgpanda--"));
+    let after = manifest.to_string();
+    fs::write(&path, &after).unwrap();
+    let digest = |bytes: &[u8]| bake_base::Digest::of(bytes).to_string();
+    let sums = fs::read_to_string(ground.at("old/SHA256SUMS")).unwrap();
+    let new_sums = sums.replace(&digest(&before), &digest(after.as_bytes()));
+    assert_ne!(sums, new_sums);
+    fs::write(ground.at("old/SHA256SUMS"), new_sums).unwrap();
     let mut command = crate::support::bake();
-    command.current_dir(ground.at("")).args(["configure", "--pkgpanda", "script", "--artifacts"]);
-    let message = crate::support::output(command.arg(crate::support::made("product/small-artifacts")));
+    let message =
+        crate::support::output(command.current_dir(ground.at("")).args(["configure", "--artifacts=old"]));
     let message = String::from_utf8(message.stderr).unwrap();
-    assert!(message.contains("no program for x86_64 or aarch64"), "{message}");
+    assert!(
+        message.contains("holds no package `pkgpanda`") && message.contains("bake tree --out"),
+        "{message}"
+    );
     assert!(!ground.at("serve").exists());
 }
 

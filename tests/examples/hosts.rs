@@ -1,10 +1,11 @@
 //! Real hosts, installed from a real serve directory by nothing but an example.
 
 use std::fs;
+use std::process::Command;
 
 use crate::host::{Product, runs_as};
 use crate::support::container::{Container, Root};
-use crate::support::is_root;
+use crate::support::{is_root, made, run};
 
 /// A host that has the tools, and whose server of the product comes up some seconds after everything else.
 fn prepared() -> Root {
@@ -60,7 +61,11 @@ fn cloud_init_installs_a_host_and_gives_a_baked_one_its_role_as_root() {
     host.power_off();
 
     // A host of an image has everything but the role.
-    fs::remove_file(root.at("etc/mesosphere/roles/slave")).unwrap();
+    let root = prepared();
+    let serve = product.serve();
+    let mut install = Command::new(made("pkgpanda/pkgpanda"));
+    install.arg("install").arg("--product").arg(serve.join("product.json")).arg("--from").arg(&serve);
+    run(install.arg("--root").arg(root.path()));
     seed(&root, "baked", &example(&product, "cloud-init-baked.yaml"));
     let host = product.boot(&root);
     cloud_init_is_content(&host);

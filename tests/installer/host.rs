@@ -59,7 +59,6 @@ impl Product {
         let mut command = bake();
         command.arg("configure").arg("--config").arg(at("genconf/config.yaml"));
         command.arg("--artifacts").arg(made(artifacts));
-        command.arg("--pkgpanda").arg(made("pkgpanda/pkgpanda"));
         command.arg("--out").arg(at("serve")).arg("--single-file").arg(at("single"));
         run(command.args(arguments));
         Self { directory }

@@ -34,8 +34,8 @@ fn forget(host: &Container) {
     host.run(
         "systemctl stop dcos.target dcos-setup 'dcos-*' 2>/dev/null; rm -rf /opt/mesosphere /opt/.dcos-install \
          /opt/.mesosphere* /etc/mesosphere /etc/systemd/system/dcos* /etc/systemd/system/*/dcos* \
-         /run/systemd/system/dcos* /usr/libexec/dcos-setup /etc/sysusers.d/dcos.conf /etc/tmpfiles.d/dcos.conf \
-         /var/lib/dcos; systemctl daemon-reload; systemctl reset-failed",
+         /run/systemd/system/dcos* /run/sysusers.d/dcos.conf /run/tmpfiles.d/dcos.conf /var/lib/dcos; \
+         userdel dcos_hello; systemctl daemon-reload; systemctl reset-failed",
     );
 }
 

@@ -37,7 +37,7 @@ fn in_containers_every_role_is_installed_over_http_and_once_only() {
         ended(&install(&host, role), DONE);
         host.run("timeout 20 sh -c 'until systemctl is-active --quiet dcos.target; do sleep 0.2; done'");
 
-        // Roles are for life.
+        // Another role is not the installer's to give.
         let other = if role == "master" { "slave" } else { "master" };
         let last = ended(&install(&host, other), UNFIT);
         assert!(last.contains("preflight"), "{last}");

@@ -10,8 +10,8 @@ use crate::yard::Yard;
 
 const TREE: [&str; 1] = ["tree"];
 
-/// How many packages there are in a tree of [`Yard::new`].
-const PACKAGES: usize = 2;
+/// How many packages there are in a tree of [`Yard::new`]: two of recipes, and the program.
+const PACKAGES: usize = 3;
 
 #[test]
 fn a_run_that_is_killed_at_any_moment_leaves_nothing_wrong() {

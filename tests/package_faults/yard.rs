@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::ground::failed_well;
-use crate::support::{output, run, scratch, text};
+use crate::support::{output, run, scratch, text, tiny};
 
 /// What scripts of these tests call.
 const PROGRAMS: [&str; 6] = ["bash", "cat", "cp", "head", "mkdir", "sleep"];
@@ -66,6 +66,7 @@ impl Yard {
         // Under a name of its own, by which its processes are known.
         let (from, to) = (env!("CARGO_BIN_EXE_bake"), scratch.path().join("bake"));
         fs::hard_link(from, &to).or_else(|_| fs::copy(from, &to).map(drop)).unwrap();
+        fs::write(scratch.path().join("pkgpanda"), tiny::pkgpanda()).unwrap();
         Self { scratch }
     }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::ground::{Ground, Package, as_everybody};
-use crate::support::run;
+use crate::support::{run, tiny};
 
 #[test]
 fn without_recursive_what_is_missing_is_an_error_that_says_what_to_do() {
@@ -84,13 +84,13 @@ fn a_tree_can_choose_packages_and_variants() {
     ground.file("installer.treeinfo.json", installer.to_string());
     let tree = run(&mut ground.tree_command(&["--json"]));
     let tree: Value = serde_json::from_str(&tree).unwrap();
-    assert_eq!(tree["packages"].as_object().unwrap().len(), 2);
+    assert_eq!(tree["packages"].as_object().unwrap().len(), 3, "two of recipes, and the program");
     let installer = run(&mut ground.tree_command(&["--variant=installer", "--out=out"]));
-    assert!(installer.contains("(1 of 1 packages)"), "{installer}");
+    assert!(installer.contains("(2 of 2 packages)"), "{installer}");
     let id = ground.plan(&["zlib/debug"])[0].clone();
     let complete = ground.at("out/complete/installer.complete.latest.json");
     let complete: Value = serde_json::from_slice(&fs::read(complete).unwrap()).unwrap();
-    assert_eq!(complete["packages"], json!([id]));
+    assert_eq!(complete["packages"], json!([tiny::pkgpanda_id(), id]));
     assert_eq!(ground.cached("complete"), ["complete.latest.json", "installer.complete.latest.json"]);
     assert!(ground.cached("bootstrap").contains(&"installer.bootstrap.latest".to_owned()));
 }
@@ -119,8 +119,8 @@ fn the_cache_is_laid_out_as_that_of_dcos_is() {
         );
         let bootstrap = text("bootstrap/bootstrap.latest");
         assert!(said.contains(&format!("cache/bootstrap/{bootstrap}.bootstrap.tar.xz")), "{said}");
-        assert_eq!(json(&format!("bootstrap/{bootstrap}.active.json")), json!([ids[0]]));
-        let mut sorted = ids.clone();
+        assert_eq!(json(&format!("bootstrap/{bootstrap}.active.json")), json!([tiny::pkgpanda_id(), ids[0]]));
+        let mut sorted = [ids.clone(), vec![tiny::pkgpanda_id()]].concat();
         sorted.sort();
         assert_eq!(
             json("complete/complete.latest.json"),
@@ -164,6 +164,78 @@ fn a_bootstrap_tarball_is_an_install_root() {
     assert!(!listing.contains(" ./dcos.target.wants"), "{listing}");
     assert!(!listing.contains(" ./etc/m"), "{listing}");
     assert!(Package(ground.at(&path)).read("environment").contains("\nZ=1\n"));
+}
+
+#[test]
+fn the_program_of_hosts_is_in_every_bootstrap_tarball() {
+    let ground = Ground::new();
+    ground.recipe("zlib", &json!({}), "mkdir $PKG_PATH/bin; echo z >$PKG_PATH/bin/z");
+    let id = tiny::pkgpanda_id();
+    assert_eq!(ground.plan(&[]).len(), 1, "`bake package` builds recipes");
+    let planned = run(&mut ground.tree_command(&["--plan"]));
+    assert!(planned.ends_with(&format!("\n{id}  to build\n")), "{planned}");
+    assert!(ground.cached("").is_empty(), "a plan writes nothing");
+    let path = run(&mut ground.tree_command(&["--out=out"])).lines().next().unwrap().to_owned();
+    let listing = run(Command::new("tar").arg("-tvJf").arg(ground.at(&path)));
+    assert!(listing.contains(&format!(" ./bin/pkgpanda -> /opt/mesosphere/packages/{id}/bin/pkgpanda\n")));
+    assert!(
+        listing.lines().any(|line| line.starts_with("-rwxr-xr-x 0/0 ") && line.ends_with("/bin/pkgpanda"))
+    );
+    let package = Package(ground.at(&format!("out/packages/pkgpanda/{id}.tar.xz")));
+    let mut names: Vec<_> =
+        run(Command::new("tar").arg("-tJf").arg(&package.0)).lines().map(str::to_owned).collect();
+    names.sort();
+    assert_eq!(names, ["./", "./bin/", "./bin/pkgpanda", "./contents.json", "./pkginfo.json"]);
+    assert_eq!(
+        package.json("pkginfo.json"),
+        Package(ground.at("out/packages/zlib").join(format!("{}.tar.xz", ground.plan(&[])[0])))
+            .json("pkginfo.json")
+    );
+    let expected = bake_base::Digest::of(&tiny::pkgpanda()).to_string();
+    assert_eq!(package.json("contents.json")["entries"]["bin/pkgpanda"]["sha256"], expected);
+    assert!(run(&mut ground.tree_command(&["--plan"])).ends_with(&format!("\n{id}  built\n")));
+
+    // Another program is another package, and another tarball; what recipes make stays.
+    let mut other = tiny::pkgpanda();
+    other.push(0);
+    fs::write(ground.at("other"), other).unwrap();
+    let manifest = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&run(&mut ground.tree_command(&[&["--json"], arguments].concat()))).unwrap()
+    };
+    let (one, two) = (manifest(&[]), manifest(&["--pkgpanda=other"]));
+    assert_ne!(one["bootstrap"]["id"], two["bootstrap"]["id"]);
+    let common = |value: &Value| -> Vec<String> {
+        let packages = value["packages"].as_object().unwrap().keys();
+        packages.filter(|id| !id.starts_with("pkgpanda--")).cloned().collect()
+    };
+    assert_eq!(common(&one), common(&two));
+    assert_eq!(ground.logged().len(), 1, "nothing was built again");
+}
+
+#[test]
+fn a_program_that_hosts_cannot_run_is_refused_before_anything_is_built() {
+    let ground = Ground::new();
+    ground.recipe("zlib", &json!({}), ":");
+    ground.file("script", "#!/bin/sh\n");
+    let said = ground.tree_refused(&["--pkgpanda=tree/script"]);
+    assert!(said.contains("tree/script` is no program for x86_64 or aarch64"), "{said}");
+    fs::remove_file(ground.at("pkgpanda")).unwrap();
+    for arguments in [&[][..], &["--plan"]] {
+        let said = ground.tree_refused(arguments);
+        assert!(said.contains("pkgpanda` does not exist") && said.contains("--pkgpanda"), "{said}");
+    }
+    assert_eq!(ground.logged(), Vec::<String>::new());
+    // One for another machine than what the recipes have built.
+    let mut foreign = tiny::pkgpanda();
+    foreign[18] = 183;
+    fs::write(ground.at("pkgpanda"), foreign).unwrap();
+    ground.recipe("zlib", &json!({}), "mkdir $PKG_PATH/bin; cp /bin/cat $PKG_PATH/bin/z");
+    let said = ground.tree_refused(&[]);
+    assert!(said.contains("is for aarch64, but the packages are for x86_64"), "{said}");
+    // A recipe cannot take its place.
+    ground.recipe("pkgpanda", &json!({}), ":");
+    let said = ground.tree_refused(&[]);
+    assert!(said.contains("pkgpanda/buildinfo.json: the name `pkgpanda` is taken"), "{said}");
 }
 
 #[test]

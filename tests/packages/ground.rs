@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::support::ground::failed_well;
-use crate::support::{bake, output, run, text};
+use crate::support::{bake, output, run, text, tiny};
 
 /// `nobody`, who owns nothing.
 const NOBODY: u32 = 65534;
@@ -80,6 +80,7 @@ impl Ground {
         let ground = Self { who, directory: tempfile::tempdir().unwrap() };
         fs::set_permissions(ground.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::copy(bake().get_program(), ground.at("bake")).unwrap();
+        fs::write(ground.at("pkgpanda"), tiny::pkgpanda()).unwrap();
         fs::create_dir(ground.at("tree")).unwrap();
         fs::create_dir(ground.at("home")).unwrap();
         builder(&ground.at("root"), &ground.at("builder.tar"));

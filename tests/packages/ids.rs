@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::ground::{Ground, ids};
 use crate::repositories::Server;
-use crate::support::run;
+use crate::support::{run, tiny};
 
 /// Three packages of which one needs the others, and one that has nothing to do with them.
 fn chain() -> Ground {
@@ -31,7 +31,8 @@ fn a_plan_has_what_is_needed_in_build_order() {
     assert_eq!(names(&ground.plan(&["other", "middle"])), ["zlib", "middle", "other"]);
     assert_eq!(names(&ground.plan(&[])), ["zlib", "middle", "application", "other"]);
     let of_tree = run(&mut ground.tree_command(&["--plan"]));
-    assert_eq!(of_tree, ground.package(&["--plan"]));
+    let program = format!("{}  to build\n", tiny::pkgpanda_id());
+    assert_eq!(of_tree, ground.package(&["--plan"]) + &program);
     for id in ids(&of_tree) {
         let version = id.split_once("--").unwrap().1;
         assert!(version.len() == 40 && version.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");

@@ -84,7 +84,11 @@ fn what_a_tree_delivers_is_a_repository_with_sums() {
             .args(["--check", "--strict", "SHA256SUMS"])
             .current_dir(ground.at("out")));
         let listed = fs::read_to_string(ground.at("out/SHA256SUMS")).unwrap();
-        assert_eq!(listed.lines().count(), 4, "two packages, the bootstrap tarball, the manifest: {listed}");
+        assert_eq!(
+            listed.lines().count(),
+            5,
+            "two packages, the program, the bootstrap tarball, the manifest: {listed}"
+        );
         let before = fs::read(ground.at("out/SHA256SUMS")).unwrap();
 
         run(&mut ground.tree_command(&["--repository=out", "--out=again"]));
@@ -198,6 +202,10 @@ fn a_lock_lists_what_may_move_and_a_second_one_says_what_did() {
     });
     for (name, path) in packages(&ground.tree("cache/packages")) {
         let id = Package(path);
+        if name == "pkgpanda" {
+            assert!(!locked.contains_key(id.id()), "it changes with the tool");
+            continue;
+        }
         assert_eq!(locked[id.id()], id.digest(), "{name}");
     }
 

@@ -57,7 +57,7 @@ fn a_tree_built_by_two_users_in_two_places_is_the_same() {
     let (open, closed) = (umask("022"), umask("077"));
     let mut command = one.through(&["sh", "-c", &open, "sh"], &arguments);
     let expected = sums(&one, command.args(["--jobs=2"]).env("TZ", "UTC"));
-    assert_eq!(expected.lines().count(), 5, "{expected}");
+    assert_eq!(expected.lines().count(), 6, "{expected}");
 
     let who = if is_root("a tree built by nobody") { Who::Nobody } else { Who::Me };
     let other = laid_out(who);
@@ -137,6 +137,7 @@ fn the_sample_tree_and_an_image_of_it_are_the_same_when_two_users_build_them() {
         let place = scratch.path().join(name);
         sample_tree(&place);
         fs::copy(bake().get_program(), place.join("bake")).unwrap();
+        fs::copy(made("pkgpanda/pkgpanda"), place.join("pkgpanda")).unwrap();
         let program = place.join("bake").into_os_string();
         let line: Vec<_> = runner.iter().map(|word| (*word).into()).chain([program]).collect();
         let mut command = Command::new(&line[0]);

@@ -52,6 +52,21 @@ fn with_initrd(without: &str, initrd: &[u8]) -> Tar {
     tar
 }
 
+/// What may stand for the program that hosts get, where nothing runs it: a static one for x86-64 of nothing but
+/// headers (elf(5)).
+pub fn pkgpanda() -> Vec<u8> {
+    let mut bytes = vec![0; 120];
+    bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+    // Machine, place, size and number of program headers, and the type of the only one.
+    (bytes[18], bytes[32], bytes[54], bytes[56], bytes[64]) = (62, 64, 56, 1, 1);
+    bytes
+}
+
+/// The package that [`pkgpanda`] becomes.
+pub fn pkgpanda_id() -> String {
+    format!("pkgpanda--{}", &bake_base::Digest::of(&pkgpanda()).to_string()[..40])
+}
+
 /// An EFI program for x86-64 without sections (PE format specification, "Optional Header").
 fn program() -> Vec<u8> {
     let mut bytes = vec![0; 1024];
