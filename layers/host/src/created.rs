@@ -8,6 +8,7 @@
 
 mod ground;
 mod keep;
+mod parent;
 mod plan;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ use crate::{Failure, GroupName, PackageName, Role, UserName};
 
 pub(crate) use ground::Ground;
 pub(crate) use keep::{Gone, put_back};
+pub(crate) use parent::{drop_parent, finish_parent, make_parent};
 use plan::Plan;
 
 /// The revision of the record's format.

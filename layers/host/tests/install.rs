@@ -214,6 +214,7 @@ fn a_product_is_installed_once_and_again_changes_nothing() {
 #[test]
 fn neither_umask_nor_what_directories_hand_down_shows() {
     let (plain, odd) = (Yard::new(), Yard::new());
+    fs::create_dir(plain.root().join("opt")).unwrap();
     plain.done(&[]);
     fs::create_dir(odd.root().join("opt")).unwrap();
     fs::set_permissions(odd.root().join("opt"), fs::Permissions::from_mode(0o2755)).unwrap();
@@ -468,6 +469,7 @@ fn a_place_that_is_a_link_or_a_file_system_is_filled_and_finished_needs_root() {
     let mount =
         |at: &Path| Command::new("mount").args(["-t", "tmpfs", "none"]).arg(at).status().unwrap().success();
     let clean = Yard::new();
+    fs::create_dir(clean.root().join("opt")).unwrap();
     clean.done(&[]);
     let inside = |yard: &Yard| {
         let entries = yard.listing().into_iter();

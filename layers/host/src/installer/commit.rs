@@ -65,9 +65,9 @@ enum State {
 impl<'a> Commit<'a> {
     /// Locks the place and finds out what is there.
     pub(super) fn begin(root: &'a Root, config_id: &str) -> Result<Self, Failure> {
-        let made = created::above_home(root)?;
-        let parent = root.make(&place::path(PARENT))?;
+        let mut made = created::above_home(root)?;
         let shown = root.shown(&place::path(PARENT));
+        let parent = created::make_parent(root, &mut made)?;
         match rustix::fs::flock(&parent, FlockOperation::NonBlockingLockExclusive) {
             Err(Errno::WOULDBLOCK) => {
                 let message =
@@ -78,6 +78,10 @@ impl<'a> Commit<'a> {
         }
         let mut commit = Self { root, parent, inside: None, state: State::Nothing, roles: None, made };
         commit.look(config_id)?;
+        if commit.state == State::Done {
+            // A run may have been killed right after it had put everything into its place.
+            created::finish_parent(&commit.parent).map_err(Failure::io("changing", shown))?;
+        }
         Ok(commit)
     }
 
@@ -240,6 +244,7 @@ impl<'a> Commit<'a> {
             })(),
             Some(place) => move_up(place, self.state == State::Staged),
         };
+        let finished = finished.and_then(|()| created::finish_parent(&self.parent));
         finished.map_err(Failure::io("putting everything into", self.shown()))?;
         self.state = State::Done;
         Ok(())
@@ -253,6 +258,15 @@ impl<'a> Commit<'a> {
         let parent = self.root.shown(&place::path(PARENT));
         let within = if self.inside.is_some() { "mesosphere/" } else { "" };
         format!("{parent}/{within}{}", String::from_utf8_lossy(STAGE))
+    }
+}
+
+impl Drop for Commit<'_> {
+    /// A directory that was made for nothing goes.
+    fn drop(&mut self) {
+        if self.state == State::Nothing {
+            created::drop_parent(self.root, &self.parent);
+        }
     }
 }
 
