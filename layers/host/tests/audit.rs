@@ -1,0 +1,201 @@
+//! `pkgpanda audit`: whatever differs is found and named, and two digests stand for a host.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)] // a test stops where it fails
+
+#[path = "audit/damage.rs"]
+mod damage;
+#[path = "audit/ground.rs"]
+mod ground;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+use std::time::Duration;
+
+use damage::{Damage, all, as_root};
+use ground::{Ground, ID, copy, put};
+
+#[test]
+fn a_host_as_it_was_installed_is_clean_and_says_so_in_one_line() {
+    let ground = Ground::new();
+    let ended = ground.run(&["audit"]);
+    assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{}", ended.out);
+    let lines: Vec<_> = ended.out.lines().collect();
+    let report = ground.audit(&[]);
+    assert_eq!(
+        lines,
+        [
+            "clean".to_owned(),
+            format!("state {}", report.state),
+            format!("host {}", report.host),
+            "generation 1".to_owned(),
+            format!("configuration {ID}"),
+        ]
+    );
+    for arguments in [&["--incremental"][..], &["--incremental"], &["--threads", "1"], &["--threads", "7"]] {
+        assert_eq!(ground.audit(arguments), report, "{arguments:?}");
+    }
+}
+
+#[test]
+fn each_kind_of_difference_is_found_and_named_and_no_other() {
+    let ground = Ground::new();
+    let clean = ground.audit(&[]);
+    let mut states = std::collections::BTreeSet::from([(clean.state, clean.host)]);
+    let kept = ground.at("kept");
+    for Damage { name, harm, expected } in all().into_iter().chain(as_root()) {
+        copy(&ground.root(), &kept);
+        harm(&ground);
+        let report = ground.audit(&[]);
+        let lines: Vec<_> = report.differences.iter().map(ToString::to_string).collect();
+        let missing: Vec<_> =
+            expected.iter().filter(|begin| !lines.iter().any(|line| line.starts_with(**begin))).collect();
+        assert!(missing.is_empty() && lines.len() == expected.len(), "{name}: {lines:#?}, not {expected:#?}");
+        assert!(states.insert((report.state, report.host)), "{name}: a digest of its own");
+        assert_eq!(ground.differences(&["--incremental"]), lines, "{name}");
+        fs::remove_dir_all(ground.root()).unwrap();
+        fs::rename(&kept, ground.root()).unwrap();
+    }
+    assert_eq!(ground.audit(&[]), clean);
+}
+
+#[test]
+fn hosts_that_were_installed_alike_agree_whatever_their_roles() {
+    let ground = Ground::new();
+    let first = ground.audit(&[]);
+    for (role, same) in [("master", true), ("slave", false)] {
+        fs::remove_dir_all(ground.root()).unwrap();
+        fs::create_dir(ground.root()).unwrap();
+        ground.install(&ground.root(), &["--role", role]);
+        let other = ground.audit(&[]);
+        assert!(other.clean);
+        assert_eq!(other.state, first.state, "{role}");
+        assert_eq!(other.host == first.host, same, "{role}");
+    }
+    fs::remove_dir_all(ground.root()).unwrap();
+    fs::create_dir(ground.root()).unwrap();
+    ground.install(&ground.root(), &[]);
+    let neutral = ground.audit(&[]);
+    assert_eq!((neutral.clean, neutral.state), (true, first.state));
+}
+
+#[test]
+fn one_flipped_bit_changes_the_digest_and_the_same_damage_gives_the_same() {
+    let ground = Ground::new();
+    let clean = ground.audit(&[]);
+    let file = ground.hello("share/large");
+    let before = fs::read(&file).unwrap();
+    let mut digests = Vec::new();
+    for at in [0, before.len() / 2, before.len() - 1, 0] {
+        let mut bytes = before.clone();
+        bytes[at] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        let report = ground.audit(&[]);
+        assert_eq!(report.host, clean.host);
+        digests.push(report.state);
+    }
+    assert_eq!(digests[0], digests[3]);
+    digests.truncate(3);
+    digests.push(clean.state);
+    digests.sort();
+    digests.dedup();
+    assert_eq!(digests.len(), 4);
+}
+
+#[test]
+fn an_incremental_audit_is_not_fooled_by_size_and_time() {
+    let ground = Ground::new();
+    // Changes shortly before a cache is made are no longer believed later.
+    std::thread::sleep(Duration::from_millis(2100));
+    assert!(ground.audit(&["--incremental"]).clean);
+    let file = ground.hello("share/same");
+    let kept = ground.at("reference");
+    let touch = |reference: &std::path::Path, file: &std::path::Path| {
+        let status = Command::new("touch").arg("-r").arg(reference).arg(file).status();
+        assert!(status.unwrap().success());
+    };
+    fs::write(&kept, "").unwrap();
+    touch(&file, &kept);
+    fs::write(&file, "THE SAME in two packages\n").unwrap();
+    touch(&kept, &file);
+    let found = ground.differences(&["--incremental"]);
+    assert!(
+        found.len() == 1 && found[0].starts_with("content /opt/mesosphere/packages/hello--1/share/same:")
+    );
+    // What the cache knows is not read: it is believed even where it lies.
+    std::thread::sleep(Duration::from_millis(2100));
+    assert_eq!(ground.differences(&["--incremental"]).len(), 1);
+    let cache = ground.home("audit.cache");
+    let text = fs::read_to_string(&cache).unwrap();
+    let line = text.lines().find(|line| line.ends_with("/share/same")).unwrap();
+    let lie = bake_base::Digest::of(b"the same in two packages\n").to_string();
+    let forged = text.replace(&line[..64], &lie);
+    let body = &forged[..forged.rfind("end ").unwrap()];
+    fs::write(&cache, format!("{body}end {}\n", bake_base::Digest::of(body.as_bytes()))).unwrap();
+    assert!(ground.audit(&["--incremental"]).clean, "so it is used");
+    assert_eq!(ground.differences(&[]).len(), 1, "nor is it trusted by a full audit");
+    assert_eq!(ground.differences(&["--incremental"]).len(), 1, "which sets it right");
+    // A damaged cache is none.
+    fs::write(&cache, forged).unwrap();
+    assert_eq!(ground.differences(&["--incremental"]).len(), 1);
+}
+
+#[test]
+fn what_cannot_be_audited_is_an_error_and_no_difference() {
+    let ground = Ground::new();
+    fs::remove_file(ground.home("generations/1/generation.json")).unwrap();
+    let ended = ground.run(&["audit"]);
+    assert_eq!((ended.status, ended.out.as_str()), (1, ""));
+    assert!(ended.err.contains("generations/1/generation.json"), "{}", ended.err);
+    fs::remove_dir_all(ground.home("")).unwrap();
+    let ended = ground.run(&["audit"]);
+    assert_eq!((ended.status, ended.out.as_str()), (1, ""));
+    assert!(ended.err.contains("nothing is installed on this host"), "{}", ended.err);
+    assert_eq!(ground.run(&["audit", "--threads", "0"]).status, 2);
+}
+
+#[test]
+fn inactive_packages_and_other_generations_count_only_when_damaged() {
+    let ground = Ground::new();
+    let clean = ground.audit(&[]);
+    let inactive = ground.home("packages/inactive--1");
+    copy(&ground.home("packages/other--2"), &inactive);
+    copy(&ground.home("generations/1"), &ground.home("generations/2"));
+    assert_eq!(ground.audit(&[]), clean);
+    fs::write(inactive.join("copy"), "something else").unwrap();
+    let report = ground.audit(&[]);
+    assert_eq!(report.differences.len(), 1);
+    assert!(report.state != clean.state && report.host == clean.host);
+    put(&inactive.join("copy"), "the same in two packages\n", 0o644);
+    fs::write(ground.home("generations/2/generation.json"), "{").unwrap();
+    let found = ground.differences(&[]);
+    assert!(found.len() == 1 && found[0].starts_with("record /opt/mesosphere/generations/2:"), "{found:?}");
+}
+
+#[test]
+fn links_lead_an_audit_nowhere_else() {
+    let ground = Ground::new();
+    let outside = ground.at("outside");
+    put(&outside.join("fifo/file"), "x", 0o644);
+    for path in ["packages/hello--1/share/away", "away"] {
+        symlink(&outside, ground.home(path)).unwrap();
+    }
+    fs::rename(ground.hello("lib"), outside.join("lib")).unwrap();
+    symlink(outside.join("lib"), ground.hello("lib")).unwrap();
+    let found = ground.differences(&[]);
+    assert!(
+        found.iter().any(|line| line.starts_with("type /opt/mesosphere/packages/hello--1/lib:")),
+        "{found:?}"
+    );
+    assert!(
+        found.iter().any(|line| line.starts_with("missing /opt/mesosphere/packages/hello--1/lib/deep/7:"))
+    );
+    assert!(!found.iter().any(|line| line.contains("fifo") || line.contains("away/")), "{found:?}");
+    let fifo = Command::new("mkfifo").arg(ground.hello("share/fifo")).status();
+    assert!(fifo.unwrap().success());
+    let found = ground.differences(&[]);
+    assert!(
+        found.iter().any(|line| line.ends_with("share/fifo: expected nothing, found a fifo 0644")),
+        "{found:?}"
+    );
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o755)).unwrap();
+}
