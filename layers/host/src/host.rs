@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::files::{self, read_at};
 use crate::generation::{CURRENT, GENERATIONS, Generation, Number, PACKAGES, PRODUCT, RECORD};
 use crate::place::{self, Root};
-use crate::systemd::Systemd;
+use crate::systemd::{self, Systemd};
 use crate::{Failure, PackageId};
 
 /// The longest record or document of a product, in bytes.
@@ -56,7 +56,8 @@ impl Host {
         let shown = root.shown(&place::path(HOME));
         let none = || Failure::new(format!("`{shown}` is not there: nothing is installed on this host"));
         let home = root.find(&place::path(HOME))?.ok_or_else(none)?;
-        let systemd = if systemd && root.is_running() { Systemd::Running } else { Systemd::Absent };
+        let running = systemd && root.is_running() && systemd::is_running(&root)?;
+        let systemd = if running { Systemd::Running } else { Systemd::Absent };
         Ok(Self { root, home, systemd })
     }
 

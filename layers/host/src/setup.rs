@@ -2,11 +2,20 @@
 //! install root, roles, users, state directories, kernel settings, units. Whatever is right already stays as it is.
 
 mod roles;
+mod state;
+mod sysctl;
+mod units;
+mod users;
 
+use std::process::{Command, Stdio};
+
+use crate::generation::Generation;
 use crate::host::{HOME, Host, Present};
 use crate::integration::{self, HostEntry};
 use crate::persist::{self, Persistent};
+use crate::place::Root;
 use crate::product::Product;
+use crate::systemd::Systemd;
 use crate::{Failure, created, files, place};
 
 /// Where a generation keeps the secrets that a later one has replaced, by their paths.
@@ -24,7 +33,67 @@ pub fn derive(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -> Re
     let mut keep = |result: Result<(), Failure>| problems.extend(result.err());
     keep(persist(host, present, say));
     keep(roles::mirror(&host.root, &present.generation.roles, say));
+    // The rest is the business of the machine that runs from this root, and is made there at every boot.
+    if host.root.is_running() {
+        keep(derive_running(host, present, say));
+    }
     if problems.is_empty() { Ok(()) } else { Err(Failure::each(problems)) }
+}
+
+/// What is gone with the next boot, or belongs to the machine.
+fn derive_running(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -> Result<(), Failure> {
+    let (root, generation) = (&host.root, &present.generation);
+    let mut problems = Vec::new();
+    let mut keep = |result: Result<(), Failure>| problems.extend(result.err());
+    keep(
+        users::make(root, generation, say).and_then(|accounts| state::make(root, generation, &accounts, say)),
+    );
+    match units::of(host, present) {
+        Err(failure) => keep(Err(failure)),
+        Ok(units) => {
+            let at = place::path(&format!("{HOME}/{}", present.number.directory()));
+            keep(sysctl::set(root, &at, &units, say));
+            if host.systemd == Systemd::Running {
+                keep(units::watch(host));
+                keep(units::write(host, present, &units, say));
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(Failure::each(problems)) }
+}
+
+/// Whether the users of a generation are there as they should be, or can be made: to be asked before it becomes
+/// current.
+///
+/// # Errors
+/// Every reason why not.
+pub(crate) fn check_users(root: &Root, generation: &Generation) -> Result<(), Vec<String>> {
+    users::check(root, generation)
+}
+
+/// Stops and removes every unit that was written, and what watches the roles: the opposite of what [`derive`] does
+/// in `/run`.
+///
+/// # Errors
+/// When a unit does not stop, or a file cannot be removed.
+pub(crate) fn withdraw_units(
+    host: &Host,
+    present: &Present,
+    say: &mut dyn FnMut(String),
+) -> Result<(), Failure> {
+    if host.systemd == Systemd::Running { units::withdraw(host, present, say) } else { Ok(()) }
+}
+
+/// Runs a program of the host that must succeed.
+fn program(name: &str, arguments: &[&str]) -> Result<(), Failure> {
+    let shown = format!("{name} {}", arguments.join(" "));
+    let output = Command::new(name).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Failure::new(format!("running `{shown}` failed: {error}")))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::new(format!("`{shown}` ended with {}: {}", output.status, said.trim_end())))
 }
 
 /// Files outside of the install root.

@@ -3,6 +3,7 @@
 use std::process::{Command, Stdio};
 
 use crate::Failure;
+use crate::place::{self, Root};
 
 /// The target that wants every unit of a generation.
 pub const TARGET: &str = "dcos.target";
@@ -16,13 +17,29 @@ pub enum Systemd {
     Absent,
 }
 
+/// Whether systemd is what started the machine (sd_booted(3)).
+pub(crate) fn is_running(root: &Root) -> Result<bool, Failure> {
+    Ok(root.find(&place::path("run/systemd/system"))?.is_some())
+}
+
+/// Whether a unit is one that only instances of can run.
+pub(crate) fn is_template(unit: &str) -> bool {
+    unit.rsplit_once('.').is_some_and(|(stem, _)| stem.ends_with('@'))
+}
+
+/// What a unit is called when it is to stop: a template by all of its instances.
+fn running(unit: &str) -> String {
+    if is_template(unit) { unit.replacen("@.", "@*.", 1) } else { unit.to_owned() }
+}
+
 impl Systemd {
     /// Stops units and waits until they have; units that are not loaded count as stopped.
     ///
     /// # Errors
     /// When one does not stop.
     pub fn stop<'a>(self, units: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
-        let units: Vec<&str> = units.into_iter().collect();
+        let units: Vec<String> = units.into_iter().map(running).collect();
+        let units: Vec<&str> = units.iter().map(String::as_str).collect();
         // Status 5: not loaded.
         if units.is_empty() { Ok(()) } else { self.run(&["stop", "--"], &units, &[0, 5]) }
     }

@@ -4,7 +4,8 @@
 pub const WANTS: &str = "dcos.target.wants";
 
 /// Units that the installation itself brings.
-pub const RESERVED: [&str; 3] = ["dcos.target", "dcos-download.service", "dcos-setup.service"];
+pub const RESERVED: [&str; 5] =
+    ["dcos.target", "dcos-download.service", "dcos-roles.path", "dcos-roles.service", "dcos-setup.service"];
 
 /// The kinds of units that a target can start.
 const SUFFIXES: [&str; 9] =
