@@ -12,6 +12,7 @@ pub mod assemble;
 pub mod audit;
 pub mod contents;
 pub mod created;
+pub mod edit;
 mod failure;
 mod files;
 pub mod gc;

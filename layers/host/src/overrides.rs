@@ -110,7 +110,9 @@ pub fn apply(
     if !problems.is_empty() {
         return Err(Failure::each(problems));
     }
-    farms.iter().for_each(|(farm, active)| farm.lead(entries, active));
+    for (farm, active) in farms {
+        farm.lead(entries, active);
+    }
     Ok(())
 }
 

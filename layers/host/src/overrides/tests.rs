@@ -26,7 +26,9 @@ fn shape_of(lines: &[&str]) -> Shape {
 
 fn overrides(each: &[(&str, &str, &str)]) -> Overrides {
     let mut overrides = Overrides::new();
-    each.iter().for_each(|(name, package, path)| insert(&mut overrides, name, &id(package), path));
+    for (name, package, path) in each {
+        insert(&mut overrides, name, &id(package), path);
+    }
     overrides
 }
 

@@ -2,6 +2,7 @@
 
 mod activation;
 mod audit;
+mod edit;
 mod global;
 
 use std::io::{self, Write};
@@ -41,6 +42,8 @@ enum Command {
     Role(activation::RoleArgs),
     /// List the active packages
     Active,
+    /// Change a file of a package in this live system, and keep the package as it was built
+    Edit(edit::EditArgs),
     /// List the generations that are there
     Generations,
     /// Remove old generations, and packages and changed files that none refers to
@@ -117,6 +120,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Rollback(args) => activation::rollback(global, &args)?,
         Command::Role(args) => activation::role(global, args)?,
         Command::Active => activation::active(global)?,
+        Command::Edit(args) => edit::edit(global, &args)?,
         Command::Generations => activation::generations(global)?,
         Command::Gc(args) => activation::gc(global, &args)?,
         Command::Audit(args) => return audit::audit(global, &args),
