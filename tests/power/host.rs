@@ -135,6 +135,7 @@ impl Scene {
 
     /// As a boot does: nothing is in `/run`, then everything is derived.
     fn boot(&self, root: &Path) {
+        if self.run.before.is_empty() { return; }
         let _ = fs::remove_dir_all(root.join("run"));
         if wares::current(root).is_some() {
             self.pkgpanda(root, "setup");

@@ -286,9 +286,23 @@ pub fn packages_are_whole(root: &Path) {
         let mut found = contents(&directory);
         found.as_object_mut().unwrap().remove("contents.json");
         assert_eq!(stated["entries"], found, "{id}");
-        let owner = fs::metadata(&directory).unwrap();
-        assert_eq!((owner.uid(), owner.gid()), (0, 0), "{id}");
+        let owner =
+            |path: &Path| fs::metadata(path).map(|metadata| (metadata.uid(), metadata.gid())).unwrap();
+        assert_eq!(owner(&directory), owner(root), "{id}");
     }
+}
+
+/// The generations and packages that are there.
+pub fn store(root: &Path) -> Vec<String> {
+    let names = |directory: &str| {
+        let entries = fs::read_dir(root.join(HOME).join(directory)).into_iter().flatten();
+        let names =
+            entries.map(|entry| format!("{directory}/{}", entry.unwrap().file_name().to_str().unwrap()));
+        names.collect::<Vec<_>>()
+    };
+    let mut store = [names("generations"), names("packages")].concat();
+    store.sort();
+    store
 }
 
 /// What runs that were cut short leave, until the next change: names of unfinished things.

@@ -1,0 +1,88 @@
+//! Calls that fail.
+
+use crate::calls::{self, Call};
+use crate::scene::{self, Run, Scene, State, full};
+use crate::wares;
+
+/// How many calls fail with each error if not all are asked for.
+const SOME: usize = 12;
+/// Status of a program that the dynamic loader could not start.
+const NOT_STARTED: i32 = 127;
+
+/// Which calls fail with which error.
+struct Fault {
+    error: &'static str,
+    fails: fn(&Call) -> bool,
+}
+
+const FAULTS: [Fault; 5] = [
+    Fault { error: "ENOSPC", fails: |call| takes_room(call) },
+    Fault { error: "EIO", fails: Call::changes },
+    Fault { error: "EIO", fails: |call| call.is(&["read", "pread64", "getdents64", "readlinkat"]) },
+    Fault {
+        error: "EROFS",
+        fails: |call| call.changes() && !call.is(&["write", "pwrite64", "fsync", "syncfs"]),
+    },
+    Fault {
+        error: "EMFILE",
+        fails: |call| call.is(&["open", "openat", "openat2"]) || call.text.contains("F_DUPFD"),
+    },
+];
+
+fn takes_room(call: &Call) -> bool {
+    let gives_back = ["unlink", "unlinkat", "rmdir", "fchmod", "fchown", "fchownat", "utimensat"];
+    call.changes() && !call.is(&gives_back)
+}
+
+fn fail_everywhere(run: Run) {
+    let scene = Scene::new(run);
+    let name = scene.run.name;
+    scene.fresh();
+    let calls = calls::of(&scene.command(), &scene.log());
+    for (number, fault) in FAULTS.iter().enumerate() {
+        let mut points: Vec<Call> = calls.iter().filter(|call| (fault.fails)(call)).cloned().collect();
+        let all = points.len();
+        assert!(all > 0, "{name}: nothing fails with {}", fault.error);
+        if !full() {
+            points = calls::some(&points, SOME, number);
+        }
+        let (mut failed, mut counts) = (0, [0, 0]);
+        for call in &points {
+            let what = format!("{name} with {} at {} {}: {}", fault.error, call.name, call.number, call.text);
+            scene.fresh();
+            let output = wares::ends(&mut call.inject(&format!("error={}", fault.error), &scene.command()));
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(!said.contains("panicked"), "{what}: {said}");
+            if output.status.success() {
+                // It did not matter.
+                scene.is_new(&what);
+                continue;
+            }
+            failed += 1;
+            if output.status.code() == Some(NOT_STARTED) {
+                assert!(said.contains("shared libraries"), "{what}: {said}");
+            } else {
+                assert_eq!(output.status.code(), Some(1), "{what}: {said}");
+                assert!(
+                    said.starts_with("pkgpanda: ") && said.lines().all(|line| line.len() > 20),
+                    "{what}: {said}"
+                );
+            }
+            let state: State = scene.judge(&what);
+            counts[state as usize] += 1;
+            scene.again(&what);
+        }
+        let error = fault.error;
+        let tried = points.len();
+        eprintln!(
+            "{name}: {error} at {tried} of {all} calls, {failed} failed, {} old and {} new",
+            counts[0], counts[1]
+        );
+        assert!(failed > 0, "{name}: {error} does nothing");
+    }
+}
+
+#[test]
+fn an_installation() {
+    fail_everywhere(scene::INSTALL);
+}

@@ -1,0 +1,84 @@
+//! Runs that are killed.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Output;
+
+use crate::calls::{self, Call};
+use crate::scene::{self, Run, Scene, State, full};
+use crate::wares;
+
+/// How many kills of a run there are if not all are asked for.
+const SOME: usize = 40;
+/// Calls on each side of the commit that are killed always.
+const AROUND: usize = 3;
+
+/// Whether a tracer ended as its tracee did, by `SIGKILL`.
+fn was_killed(output: &Output) -> bool {
+    output.status.signal() == Some(9) || output.status.code() == Some(128 + 9)
+}
+
+fn kill_everywhere(run: Run) {
+    let scene = Scene::new(run);
+    let name = scene.run.name;
+    scene.fresh();
+    let all = calls::of(&scene.command(), &scene.log());
+    let changes: Vec<Call> = all.iter().filter(|call| call.changes()).cloned().collect();
+    let mut points: Vec<(usize, &Call)> = changes.iter().enumerate().collect();
+    if !full() {
+        let commit = changes.iter().position(is_commit).expect("a commit");
+        let around = commit.saturating_sub(AROUND)..=commit + AROUND;
+        let chosen = calls::some(&points, SOME, 0);
+        points.retain(|(place, _)| around.contains(place) || chosen.iter().any(|(other, _)| other == place));
+    }
+    let mut counts = [0, 0];
+    let mut before = State::Old;
+    for (place, call) in points {
+        let what = format!(
+            "{name} killed at {place} of {}: {} {}: {}",
+            changes.len(),
+            call.name,
+            call.number,
+            call.text
+        );
+        scene.fresh();
+        let output = wares::ends(&mut call.inject("signal=KILL", &scene.command()));
+        assert!(was_killed(&output), "{what}: {output:?}");
+        let state = scene.judge(&what);
+        assert!(state >= before, "{what}: is old, after it was new");
+        if state > before {
+            let last = &changes[place - 1];
+            assert!(is_commit(last), "{what}: is new after {}", last.text);
+        }
+        before = state;
+        counts[state as usize] += 1;
+        scene.again(&what);
+    }
+    // As many calls as were counted, and not one more.
+    for name in changes.iter().map(|call| &call.name).collect::<BTreeSet<_>>() {
+        let last = all.iter().filter(|call| call.name == *name).map(|call| call.number).max().unwrap();
+        let next = Call { name: name.clone(), number: last + 1, text: String::new() };
+        scene.fresh();
+        let output = wares::ends(&mut next.inject("signal=KILL", &scene.command()));
+        assert!(output.status.success(), "call {} of {} was not counted: {output:?}", next.number, next.name);
+    }
+    eprintln!(
+        "{name}: {} changing calls, {} kills, {} old and {} new",
+        changes.len(),
+        counts[0] + counts[1],
+        counts[0],
+        counts[1]
+    );
+    assert!(counts[0] > 0 && counts[1] > 0, "{counts:?}");
+}
+
+/// The one step that changes which generation is current.
+fn is_commit(call: &Call) -> bool {
+    let to = |name: &str| call.text.contains(&format!(", \"{name}\")"));
+    call.name.starts_with("rename") && (to("current") || to("mesosphere"))
+}
+
+#[test]
+fn an_installation() {
+    kill_everywhere(scene::INSTALL);
+}
