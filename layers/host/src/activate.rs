@@ -16,8 +16,9 @@ use std::collections::BTreeSet;
 
 use crate::generation::{GENERATIONS, Generation, Number, Overrides};
 use crate::host::{Host, Lock, Present};
+use crate::secrets::Secrets;
 use crate::systemd::{Systemd, TARGET};
-use crate::{Failure, PackageId, Role, overrides, setup};
+use crate::{Failure, PackageId, Role, overrides, secrets, setup};
 
 pub use plan::Plan;
 pub use roles::known_roles;
@@ -96,8 +97,23 @@ pub fn plan(host: &Host, wanted: &Wanted) -> Result<Plan, Failure> {
 /// Every reason why it cannot be. The message of a failure after the commit point says that the change is made.
 pub fn change(
     host: &Host,
+    lock: &Lock,
+    wanted: &Wanted,
+    stop: Stop,
+    say: &mut dyn FnMut(String),
+) -> Result<Changed, Failure> {
+    change_with(host, lock, wanted, &Secrets::new(), stop, say)
+}
+
+/// As [`change`], with secrets that the new generation brings to the host.
+///
+/// # Errors
+/// As [`change`].
+pub(crate) fn change_with(
+    host: &Host,
     _lock: &Lock,
     wanted: &Wanted,
+    secrets: &Secrets,
     stop: Stop,
     say: &mut dyn FnMut(String),
 ) -> Result<Changed, Failure> {
@@ -116,7 +132,7 @@ pub fn change(
     let highest = host.generations()?.last().copied().max(Some(before));
     let number = highest.and_then(Number::next).ok_or_else(none_left)?;
     let to = Present { number, generation: prepared.generation.clone(), product: prepared.product.clone() };
-    stage::stage(host, number, &prepared.tree(number)?)?;
+    stage::stage(host, number, &prepared.tree(number, secrets)?)?;
     say(format!("prepared generation {number}"));
     match commit(host, &current, &to, stop, say) {
         Ok(()) => Ok(Changed { number, before, notes: [dropped, prepared.notes].concat() }),
@@ -150,6 +166,7 @@ pub fn switch_to(
     }
     check_not_removing(&current, &Wanted::of(&to))?;
     let notes = prepare::check(host, &current, &to)?;
+    secrets::keep(host, current.number, &secrets::kept(host, &to)?)?;
     match commit(host, &current, &to, Stop::Everything, say) {
         Ok(()) => Ok(Changed { number, before: current.number, notes }),
         Err(Broken::Before(failure) | Broken::After(failure)) => Err(failure),

@@ -27,7 +27,9 @@ pub mod overrides;
 mod persist;
 mod place;
 pub mod product;
+mod secrets;
 pub mod setup;
+pub mod store;
 pub mod systemd;
 mod unit;
 

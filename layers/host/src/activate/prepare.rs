@@ -1,26 +1,18 @@
 //! What a change needs to know: packages are read, checked against each other and against what was built.
 
 use std::collections::BTreeMap;
-use std::num::NonZero;
-use std::os::fd::AsFd;
-use std::thread::available_parallelism;
 
-use bake_archive::open_directory_at;
-use bake_base::{Digest, Timestamp};
-use bake_tree::{Follow, InodeId, Metadata, Node, Tree, TreePath, ValidTree};
-use rustix::io::Errno;
+use bake_base::Timestamp;
+use bake_tree::{InodeId, Metadata, Tree, TreePath, ValidTree};
 
 use super::Wanted;
 use crate::assemble::make;
-use crate::contents::{CONTENTS, Contents};
-use crate::generation::{Generation, Number, PACKAGES};
+use crate::contents::CONTENTS;
+use crate::generation::{Generation, Number};
 use crate::host::{Host, Present};
-use crate::{Entry, Failure, InstallRoot, Listing, Package, PackageId, overrides, place};
-
-/// The longest `contents.json`, in bytes.
-const LIMIT: u64 = 64 << 20;
-/// How many differences of one package are named.
-const SHOWN: usize = 5;
+use crate::secrets::{self, Secrets};
+use crate::store::{known, read, verify};
+use crate::{Entry, Failure, InstallRoot, Listing, PackageId, overrides, setup};
 
 /// A generation that can be made.
 pub(super) struct Prepared {
@@ -33,14 +25,6 @@ pub(super) struct Prepared {
     newest: Option<Timestamp>,
     /// Packages of which an operator has changed something.
     shapes: BTreeMap<PackageId, overrides::Shape>,
-}
-
-/// A package that has been read.
-struct Read {
-    package: Package,
-    tree: Tree,
-    /// The bytes of its list of contents.
-    contents: Option<Vec<u8>>,
 }
 
 /// Reads what is wanted, and checks all of it before anything changes.
@@ -91,6 +75,7 @@ pub(super) fn prepare(host: &Host, current: &Present, wanted: &Wanted) -> Result
     generation.before = Some(current.number);
     generation.overrides.clone_from(&wanted.overrides);
     generation.removing = wanted.removing;
+    setup::check_users(&host.root, &generation).map_err(Failure::each)?;
     Ok(Prepared { root, generation, product: wanted.product.clone(), notes, newest, shapes })
 }
 
@@ -109,12 +94,13 @@ impl Prepared {
         Ok(entries)
     }
 
-    /// The same as a tree.
-    pub fn tree(&self, number: Number) -> Result<ValidTree, Failure> {
+    /// The same as a tree, with secrets that come with this generation.
+    pub fn tree(&self, number: Number, new: &Secrets) -> Result<ValidTree, Failure> {
         let mut tree = Tree::new();
         for (path, entry) in self.entries(number)? {
             make(&mut tree, &path, entry).map_err(|error| Failure::of(&error))?;
         }
+        secrets::lay(new, &mut tree).map_err(|error| Failure::of(&error))?;
         let time = self.newest.unwrap_or(Timestamp { seconds: 0, nanoseconds: 0 });
         let ids: Vec<InodeId> = tree.walk().map(|(_, id)| id).collect();
         for id in ids {
@@ -128,88 +114,4 @@ impl Prepared {
 /// The files of a package that matter to others.
 pub(super) fn listing(host: &Host, id: &PackageId) -> Result<Listing, Failure> {
     read(host, id).map(|read| read.package.listing).map_err(Failure::each)
-}
-
-/// The digests of lists of contents that the records of generations vouch for.
-fn known(host: &Host) -> Result<BTreeMap<PackageId, Digest>, Failure> {
-    let mut known = BTreeMap::new();
-    for number in host.generations()? {
-        // A generation that nobody can read is no reason to keep a host from another.
-        let Ok(present) = host.present(number) else { continue };
-        known.extend(present.generation.active.into_iter().filter_map(|(id, digest)| Some((id, digest?))));
-    }
-    Ok(known)
-}
-
-fn read(host: &Host, id: &PackageId) -> Result<Read, Vec<String>> {
-    let shown = host.shown(&format!("{PACKAGES}/{id}"));
-    let failed = |failure: Failure| vec![failure.to_string()];
-    let store = host.directory(PACKAGES).map_err(failed)?;
-    let directory = match place::enter(store.as_fd(), id.as_str().as_bytes()) {
-        Err(Errno::NOENT) => {
-            return Err(vec![format!(
-                "`{id}` is not on this host: bring it with `pkgpanda fetch` or `pkgpanda add`"
-            )]);
-        }
-        result => result.map_err(Failure::io("opening", &shown)).map_err(failed)?,
-    };
-    let opened = open_directory_at(&shown, directory).map_err(|error| failed(Failure::of(&error)))?;
-    let mut tree = Tree::new();
-    for (members, policy) in opened.layers {
-        let applied = tree.apply(members, policy);
-        applied
-            .map_err(|found| found.iter().map(|problem| format!("`{id}`: {problem}")).collect::<Vec<_>>())?;
-    }
-    let package = Package::read(id.clone(), &tree, &TreePath::root());
-    let package = package.map_err(|found| found.iter().map(ToString::to_string).collect::<Vec<_>>())?;
-    let list = TreePath::root().join(CONTENTS.as_bytes());
-    let contents = match tree.lookup(&list, Follow::Parents).map(|list| &tree.inode(list).node) {
-        None => None,
-        Some(Node::File(content)) => {
-            let bytes = content.read_all(LIMIT);
-            Some(bytes.map_err(|error| vec![format!("`{id}`: {CONTENTS} cannot be read: {error}")])?)
-        }
-        Some(node) => {
-            let found = node.describe();
-            return Err(vec![format!("`{id}`: {CONTENTS} is {found}: expected a regular file")]);
-        }
-    };
-    Ok(Read { package, tree, contents })
-}
-
-/// The digest of a package's list of contents, if the package is what the list says, and the list what is known.
-fn verify(read: &Read, known: Option<Digest>) -> Result<Option<Digest>, Vec<String>> {
-    let id = &read.package.id;
-    let mend = "put it back with `pkgpanda repair`, or remove the package and bring it again";
-    let damaged = |reason: String| vec![format!("`{id}` is damaged: {reason}; {mend}")];
-    let digest = read.contents.as_deref().map(Digest::of);
-    if let Some(known) = known
-        && digest != Some(known)
-    {
-        return Err(damaged(format!("{CONTENTS} is not the one that a generation was made with ({known})")));
-    }
-    let Some(bytes) = &read.contents else { return Ok(None) };
-    let listed: Contents = serde_json::from_slice(bytes)
-        .map_err(|error| damaged(format!("{CONTENTS} is no list of contents: {error}")))?;
-    let threads = available_parallelism().map_or(1, NonZero::get);
-    let found = Contents::of(&read.tree, threads)
-        .map_err(|(path, error)| damaged(format!("reading `{path}` failed: {error}")))?;
-    let (listed, found) = (&listed.entries, &found.entries);
-    let paths = listed.keys().chain(found.keys().filter(|path| !listed.contains_key(*path)));
-    let mut differences: Vec<String> = paths
-        .filter_map(|path| match (listed.get(path), found.get(path)) {
-            (Some(_), None) => Some(format!("`{path}` is missing")),
-            (None, Some(_)) => Some(format!("`{path}` is not in {CONTENTS}")),
-            (listed, found) => (listed != found).then(|| format!("`{path}` is not what it was")),
-        })
-        .collect();
-    if differences.is_empty() {
-        return Ok(digest);
-    }
-    let more = differences.len().saturating_sub(SHOWN);
-    differences.truncate(SHOWN);
-    if more > 0 {
-        differences.push(format!("{more} more"));
-    }
-    Err(damaged(differences.join(", ")))
 }
