@@ -38,7 +38,8 @@ fn assembled(active: &str, roles: &[&str]) -> Result<Tree, AssembleError> {
     let layer = Layer { package: None, blob: &blob };
     tree.apply(layer.place(bootstrap(), &at)?, Policy::TAR).unwrap();
     let roles = roles.iter().map(|role| role.parse().unwrap()).collect();
-    assemble(&mut tree, &at, &[active.parse().unwrap()], &roles, b"the record")?;
+    let product = Some(&b"the record"[..]);
+    assemble(&mut tree, &at, &[active.parse().unwrap()], &roles, product)?;
     Ok(tree)
 }
 
@@ -50,20 +51,62 @@ fn link(tree: &Tree, name: &str) -> String {
     }
 }
 
+/// A path in the first generation.
+fn first(name: &str) -> String {
+    format!("generations/1/{name}")
+}
+
 #[test]
-fn what_a_tarball_had_linked_gives_way_to_the_active_set() {
+fn what_a_tarball_had_linked_gives_way_to_the_first_generation() {
     let tree = assembled("hello--1", &["master"]).unwrap();
-    assert_eq!(link(&tree, "active/hello"), "/opt/mesosphere/packages/hello--1");
-    assert_eq!(link(&tree, "bin/hello"), "/opt/mesosphere/packages/hello--1/bin/hello");
-    assert_eq!(link(&tree, "etc/hello"), "/opt/mesosphere/packages/hello--1/etc_master/hello");
-    let old = path("opt/mesosphere/active/old");
-    assert!(tree.lookup(&old, Follow::Parents).is_none(), "it is not active");
-    assert!(tree.lookup(&path("opt/mesosphere/lib/deep"), Follow::Parents).is_none());
-    let packages = path("opt/mesosphere/packages/old--1/pkginfo.json");
-    assert!(tree.lookup(&packages, Follow::Last).is_some(), "packages stay, active or not");
-    let read = |name: &str| tree.read(&path(name), 9_999).unwrap().unwrap();
-    assert_ne!(read("opt/mesosphere/environment"), b"of the tarball");
-    assert_eq!(read("opt/mesosphere/product.json"), b"the record");
+    assert_eq!(link(&tree, "current"), "generations/1");
+    for name in generation::SHOWN {
+        assert_eq!(link(&tree, name), format!("current/{name}"));
+    }
+    assert_eq!(link(&tree, &first("active/hello")), "/opt/mesosphere/packages/hello--1");
+    assert_eq!(link(&tree, &first("bin/hello")), "/opt/mesosphere/packages/hello--1/bin/hello");
+    assert_eq!(link(&tree, &first("etc/hello")), "/opt/mesosphere/packages/hello--1/etc_master/hello");
+    let there = |name: &str| tree.lookup(&path(&format!("opt/mesosphere/{name}")), Follow::Parents).is_some();
+    assert!(!there("generations/1/active/old"), "it is not active");
+    assert!(!there("generations/1/lib/deep") && !there("lib/deep"));
+    assert!(there("packages/old--1/pkginfo.json"), "packages stay, active or not");
+    let read = |name: &str| {
+        tree.read(&path(&format!("opt/mesosphere/{name}")), 9_999).unwrap().expect("a file that is there")
+    };
+    // A process that lives long never loads from two generations.
+    let environment = String::from_utf8(read("environment")).unwrap();
+    assert!(environment.contains("LD_LIBRARY_PATH=/opt/mesosphere/generations/1/lib\n"), "{environment}");
+    assert_eq!(read("product.json"), b"the record");
+    let record = Generation::parse(&read(&first("generation.json"))).unwrap();
+    assert_eq!(record.active.keys().map(PackageId::as_str).collect::<Vec<_>>(), ["hello--1"]);
+    assert_eq!((record.roles.len(), record.before), (1, None));
+}
+
+#[test]
+fn without_a_product_nothing_leads_to_one() {
+    let (mut tree, at) = (Tree::new(), path("opt/mesosphere"));
+    let blob = Blob { path: String::new(), sha256: bake_base::Digest::of(b""), size: 0 };
+    let members = Layer { package: None, blob: &blob }.place(bootstrap(), &at).unwrap();
+    tree.apply(members, Policy::TAR).unwrap();
+    assemble(&mut tree, &at, &["hello--1".parse().unwrap()], &BTreeSet::new(), None).unwrap();
+    for name in ["product.json", "generations/1/product.json"] {
+        assert!(tree.lookup(&path(&format!("opt/mesosphere/{name}")), Follow::Parents).is_none(), "{name}");
+    }
+    assert_eq!(link(&tree, "bin"), "current/bin");
+}
+
+#[test]
+fn the_record_names_the_lists_of_contents() {
+    let (mut tree, at) = (Tree::new(), path("opt/mesosphere"));
+    let blob = Blob { path: String::new(), sha256: bake_base::Digest::of(b""), size: 0 };
+    let mut members = bootstrap();
+    members.push(member("packages/hello--1/contents.json", file("a list")));
+    let members = Layer { package: None, blob: &blob }.place(members, &at).unwrap();
+    tree.apply(members, Policy::TAR).unwrap();
+    let active = ["hello--1".parse().unwrap(), "old--1".parse().unwrap()];
+    let (_, record) = assemble(&mut tree, &at, &active, &BTreeSet::new(), None).unwrap();
+    let digests: Vec<_> = record.active.values().copied().collect();
+    assert_eq!(digests, [Some(bake_base::Digest::of(b"a list")), None]);
 }
 
 #[test]
@@ -73,8 +116,10 @@ fn what_has_no_time_is_as_old_as_the_newest_that_has() {
     for (name, id) in tree.walk_from(top) {
         assert_eq!(tree.inode(id).metadata.mtime.seconds, 1_000_000_000, "{name}");
     }
-    assert!(tree.lookup(&path("opt/mesosphere/bin/hello"), Follow::Parents).is_some());
-    assert!(tree.lookup(&path("opt/mesosphere/etc/hello"), Follow::Parents).is_none(), "no role");
+    let there = |name: &str| {
+        tree.lookup(&path(&format!("opt/mesosphere/{}", first(name))), Follow::Parents).is_some()
+    };
+    assert!(there("bin/hello") && !there("etc/hello"), "no role");
 }
 
 #[test]

@@ -3,20 +3,6 @@ use bake_base::Digest;
 use super::*;
 use crate::product::{Blob, Bootstrap, HostFile, SCHEMA};
 
-fn root() -> InstallRoot {
-    InstallRoot {
-        users: BTreeMap::from([
-            ("dcos_a".parse().unwrap(), None),
-            ("dcos_b".parse().unwrap(), Some("docker".parse().unwrap())),
-        ]),
-        state_directories: BTreeMap::from([
-            ("one".parse().unwrap(), Some("dcos_a".parse().unwrap())),
-            ("two".parse().unwrap(), None),
-        ]),
-        ..InstallRoot::default()
-    }
-}
-
 fn product(files: &[(&str, &str)], secrets: &[&str]) -> Product {
     let blob = || Blob { path: String::new(), sha256: Digest::of(b""), size: 0 };
     let file = |(path, mode): &(&str, &str)| {
@@ -34,40 +20,43 @@ fn product(files: &[(&str, &str)], secrets: &[&str]) -> Product {
     }
 }
 
-fn text(root: &InstallRoot, path: &str) -> String {
-    String::from_utf8(files(root)[&place(path)].content.clone()).unwrap()
-}
-
 #[test]
 fn users_and_state_directories_are_said_as_systemd_reads_them() {
-    let (_, users) =
-        text(&root(), SYSUSERS).split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let users = BTreeMap::from([
+        ("dcos_a".parse().unwrap(), None),
+        ("dcos_b".parse().unwrap(), Some("docker".parse().unwrap())),
+    ]);
     assert_eq!(
-        users,
-        "u dcos_a - \"DCOS System User\" /opt/mesosphere /sbin/nologin\n\
+        sysusers(&users),
+        "# The users of the active packages. Written by the installation: do not edit.\n\
+         u dcos_a - \"DCOS System User\" /opt/mesosphere /sbin/nologin\n\
          u dcos_b -:docker \"DCOS System User\" /opt/mesosphere /sbin/nologin\n"
     );
-    let directories = text(&root(), TMPFILES);
-    assert!(
-        directories.ends_with(
-            "\nd /var/lib/dcos 0755 root root -\n\
-             d /var/lib/dcos/one 0755 dcos_a root -\n\
-             d /var/lib/dcos/two 0755 root root -\n"
-        ),
-        "{directories}"
+    let directories = BTreeMap::from([
+        ("one".parse().unwrap(), Some("dcos_a".parse().unwrap())),
+        ("two".parse().unwrap(), None),
+    ]);
+    assert_eq!(
+        tmpfiles(&directories),
+        "# The state directories of the active packages. Written by the installation: do not edit.\n\
+         d /var/lib/dcos 0755 root root -\n\
+         d /var/lib/dcos/one 0755 dcos_a root -\n\
+         d /var/lib/dcos/two 0755 root root -\n"
     );
-    for path in [SYSUSERS, TMPFILES] {
-        let nothing = text(&InstallRoot::default(), path);
+    for nothing in [sysusers(&BTreeMap::new()), tmpfiles(&BTreeMap::new())] {
         assert!(nothing.starts_with('#') && nothing.lines().count() == 1, "{nothing}");
     }
 }
 
 #[test]
-fn a_script_may_be_run_and_units_may_be_read() {
-    let modes: Vec<_> =
-        files(&root()).into_iter().map(|(path, entry)| (path.to_string(), entry.mode)).collect();
-    let executable = modes.iter().filter(|(_, mode)| *mode == 0o755).count();
-    assert_eq!((executable, modes.len()), (1, FIXED.len() + 2), "{modes:?}");
+fn what_starts_a_host_may_be_read_and_is_enabled_where_it_lies() {
+    let files = files();
+    assert!(files.values().all(|entry| entry.mode == 0o644), "{files:?}");
+    let unit = files.get(&place(&ENABLED.1[1..])).expect("the unit that is enabled is there");
+    let text = String::from_utf8(unit.content.clone()).unwrap();
+    assert!(text.contains("ExecStart=/opt/mesosphere/bin/pkgpanda setup\n"), "{text}");
+    // cloud-init's last stage waits for multi-user.target itself.
+    assert!(!text.contains("cloud-final") && !text.contains("cloud-init"), "{text}");
 }
 
 #[test]
@@ -83,7 +72,6 @@ fn files_of_a_product_keep_their_modes_and_flaws_are_all_named() {
         ("/etc//e", "0644"),
         ("etc/f", "0644"),
         ("/etc/systemd", "0644"),
-        ("/etc/sysusers.d/dcos.conf/x", "0644"),
         ("/etc/mesosphere/roles/master", "0644"),
         ("/opt/mesosphere/bin/x", "0755"),
     ];
