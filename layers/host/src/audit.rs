@@ -37,16 +37,19 @@ mod facts;
 mod outside;
 mod read;
 mod report;
-mod scan;
-mod store;
-mod survey;
-mod wanted;
+mod running;
+pub(crate) mod scan;
+pub(crate) mod store;
+pub(crate) mod survey;
+pub(crate) mod wanted;
 
 use crate::Failure;
 use crate::host::Host;
 pub(crate) use cache::{CACHE, UNFINISHED as CACHE_UNFINISHED};
+pub(crate) use facts::report;
+pub(crate) use read::open as open_file;
 pub use report::{Difference, Override, Report, SCHEMA, What};
-use wanted::{Judged, Part};
+use wanted::{At, Judged, Part};
 
 /// How to audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,12 +90,12 @@ fn not_there() -> &'static str {
 }
 
 fn difference(
-    path: String,
+    at: At,
     what: What,
     expected: impl Into<String>,
     found: impl Into<String>,
     part: Part,
 ) -> Judged {
-    let difference = Difference { path, what, expected: expected.into(), found: found.into() };
-    Judged { difference, part }
+    let (expected, found) = (expected.into(), found.into());
+    Judged { difference: Difference { path: at.shown(), what, expected, found }, part, at }
 }

@@ -6,15 +6,18 @@
 //! why the set does not fit together. [`apply::apply`] writes the result into a tree; [`contents`] tells
 //! whether a package is still what was built.
 
+mod accounts;
 pub mod activate;
 pub mod apply;
 pub mod assemble;
 pub mod audit;
+pub mod check;
 pub mod contents;
 pub mod created;
 pub mod edit;
 mod failure;
 mod files;
+pub mod fetch;
 pub mod gc;
 pub mod generation;
 pub mod host;
@@ -28,10 +31,12 @@ mod persist;
 mod place;
 pub mod product;
 mod secrets;
+pub mod repair;
 pub mod setup;
 pub mod store;
 pub mod systemd;
 mod unit;
+pub mod uninstall;
 
 pub use failure::Failure;
 pub use info::{InfoProblem, PkgInfo, Requirement, Sysctl};

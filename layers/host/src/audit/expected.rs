@@ -29,8 +29,6 @@ pub(crate) struct Derived {
     pub common: Vec<String>,
     /// What the roles bring, as lines of the digest `host`.
     pub of_roles: Vec<String>,
-    /// The rules' own result.
-    pub root: InstallRoot,
 }
 
 /// Works out what the current generation should hold.
@@ -97,7 +95,7 @@ pub(crate) fn derive(
             Wanted::file(bytes.clone(), 0o644, Part::State).describe()
         )
     });
-    Ok(Derived { wanted, common: common.chain(product).collect(), of_roles, root })
+    Ok(Derived { wanted, common: common.chain(product).collect(), of_roles })
 }
 
 /// What a host without a role has, with the generation's own directory called by the link that leads there.
@@ -118,6 +116,7 @@ fn rebuilt(record: &Generation, root: &InstallRoot) -> Generation {
     let contents = |id: &PackageId| record.active.get(id).copied().flatten();
     let mut rebuilt = Generation::new(root, &record.roles, &record.seen, contents);
     rebuilt.overrides = record.overrides.clone();
+    rebuilt.before = record.before;
     rebuilt.removing = record.removing;
     rebuilt
 }

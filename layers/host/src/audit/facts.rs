@@ -79,7 +79,7 @@ fn own(survey: &Survey) -> Vec<String> {
     let secrets = survey.outside.iter().filter(|(_, wanted)| wanted.shape == Shape::Secret);
     let secrets = secrets.map(|(path, _)| format!("secret /{}", plain(path)));
     let of_roles = survey.derived.iter().flat_map(|derived| derived.of_roles.clone());
-    roles.chain(secrets).chain(of_roles).collect()
+    roles.chain(secrets).chain(of_roles).chain(survey.facts.clone()).collect()
 }
 
 /// What a host calls itself.

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::read::open;
 use super::report::What;
 use super::scan::{Found, Node};
-use super::wanted::{Judged, Part, Wanted, WantedSet, compare, plain};
+use super::wanted::{At, Judged, Part, Wanted, WantedSet, compare, plain};
 use super::{difference, not_there};
 use crate::integration::{self, HostEntry};
 use crate::place::{self, Root};
@@ -47,7 +47,7 @@ pub(crate) fn judge(root: &Root, wanted: &WantedSet, owned: bool) -> Result<Vec<
     let mut judged = Vec::new();
     for (path, wanted) in wanted {
         let found = find(root, path, wanted)?;
-        judged.extend(compare(&format!("/{}", plain(path)), wanted, found.as_ref(), owned));
+        judged.extend(compare(&At::Host(path.clone()), wanted, found.as_ref(), owned));
     }
     Ok(judged)
 }
@@ -89,12 +89,12 @@ pub(crate) fn roles(root: &Root, roles: &BTreeSet<Role>) -> Result<Vec<Judged>, 
     };
     let there: BTreeSet<Vec<u8>> = there.into_iter().filter(|name| !name.starts_with(b".")).collect();
     let wanted: BTreeSet<Vec<u8>> = roles.iter().map(|role| role.as_str().as_bytes().to_vec()).collect();
-    let path = |name: &[u8]| format!("/{}/{}", integration::ROLES, plain(name));
+    let at = |name: &[u8]| At::Derived(format!("/{}/{}", integration::ROLES, plain(name)));
     let missing = wanted.difference(&there).map(|name| {
-        difference(path(name), What::Missing, "a role of the current generation", "nothing", Part::Host)
+        difference(at(name), What::Missing, "a role of the current generation", "nothing", Part::Host)
     });
     let extra = there
         .difference(&wanted)
-        .map(|name| difference(path(name), What::Extra, not_there(), "a role", Part::Host));
+        .map(|name| difference(at(name), What::Extra, not_there(), "a role", Part::Host));
     Ok(missing.chain(extra).collect())
 }

@@ -9,13 +9,14 @@ use super::expected::{self, Derived, Stranger};
 use super::report::What;
 use super::scan::{self, Found, Node, Scan};
 use super::store::{self, Stored};
-use super::wanted::{Judged, Part, Shape, Wanted, WantedSet, compare, plain};
-use super::{Options, difference, not_there, outside, read};
+use super::wanted::{At, Judged, Part, Shape, Wanted, WantedSet, compare, plain};
+use super::{Options, difference, not_there, outside, read, running};
 use crate::contents::CONTENTS;
+use crate::generation::RECORD;
 use crate::host::{Host, Present};
 use crate::overrides;
 use crate::product::Product;
-use crate::{Failure, PackageId, ROOT, place};
+use crate::{Failure, PackageId, place};
 
 /// What an audit and a repair know of a host.
 pub(crate) struct Survey {
@@ -32,6 +33,8 @@ pub(crate) struct Survey {
     /// The changed copies of the current generation: the name, the path in the store, and what is there.
     pub overrides: Vec<(String, String, Option<Found>)>,
     pub judged: Vec<Judged>,
+    /// Lines of the digest `host` that only the running machine has.
+    pub facts: Vec<String>,
     pub notes: Vec<String>,
 }
 
@@ -67,6 +70,7 @@ pub(crate) fn survey(host: &Host, options: Options) -> Result<Survey, Failure> {
         derived: None,
         overrides: Vec::new(),
         judged: Vec::new(),
+        facts: Vec::new(),
         notes,
         present,
         scan,
@@ -79,6 +83,9 @@ pub(crate) fn survey(host: &Host, options: Options) -> Result<Survey, Failure> {
     let owned = place::is_superuser();
     survey.judged.extend(outside::judge(&host.root, &survey.outside, owned)?);
     survey.judged.extend(outside::roles(&host.root, &survey.present.generation.roles)?);
+    let running = running::look(host, &survey.present)?;
+    survey.judged.extend(running.judged);
+    survey.facts = running.facts;
     survey.judged.sort();
     if host.current()?.number != number {
         return Err(Failure::new("another generation has become the current one meanwhile: audit again"));
@@ -86,9 +93,26 @@ pub(crate) fn survey(host: &Host, options: Options) -> Result<Survey, Failure> {
     Ok(survey)
 }
 
-/// A path of the install root, as the host names it.
-pub(crate) fn shown(path: &[u8]) -> String {
-    if path.is_empty() { ROOT.to_owned() } else { format!("{ROOT}/{}", plain(path)) }
+/// The bytes of the record that belongs to a generation whose own record is not there: `present` says what is known
+/// of it.
+///
+/// # Errors
+/// What of the packages is damaged, so that nothing follows from them.
+pub(crate) fn look_at(host: &Host, present: &Present) -> Result<Vec<u8>, String> {
+    let mut scan = scan::scan(&host.home, 1, &|path| expected::enters(path, present.number));
+    read::read(&host.home, &mut scan, &Cache::default(), 1);
+    let stored = store::read(&host.home, &scan, &present.generation.active, 1);
+    let derived =
+        expected::derive(&host.home, &scan, &stored, present).map_err(|problems| problems.join(", "))?;
+    let at = format!("{}/{RECORD}", present.number.directory());
+    match derived.wanted.get(at.as_bytes()).map(|wanted| &wanted.shape) {
+        Some(Shape::File { bytes: Some(bytes), .. }) => Ok(bytes.clone()),
+        _ => Err(format!("{at} is none of its files")),
+    }
+}
+
+fn home(path: &[u8]) -> At {
+    At::Home(path.to_vec())
 }
 
 /// The list of a package of which no more than its digest is known.
@@ -107,7 +131,7 @@ impl Survey {
             match host.present(number) {
                 Ok(present) => vouched.extend(present.generation.active),
                 Err(failure) => self.judged.push(difference(
-                    shown(number.directory().as_bytes()),
+                    At::Generation(number.directory()),
                     What::Record,
                     "a record of a generation",
                     plain(failure.to_string().as_bytes()),
@@ -146,7 +170,7 @@ impl Survey {
                 self.derived = Some(derived);
             }
             Err(problems) => self.judged.push(difference(
-                shown(self.present.number.directory().as_bytes()),
+                At::Generation(self.present.number.directory()),
                 What::Record,
                 "packages that say what belongs there",
                 plain(problems.join(", ").as_bytes()),
@@ -171,14 +195,14 @@ impl Survey {
             });
             if !found.as_ref().is_some_and(|found| matches!(found.node, Node::File(Some(_)))) {
                 self.judged.push(difference(
-                    shown(copy.as_bytes()),
+                    home(copy.as_bytes()),
                     What::Missing,
                     "the changed copy of a file",
                     found.as_ref().map_or_else(|| "nothing".to_owned(), Found::describe),
                     Part::State,
                 ));
             }
-            self.overrides.push((name.to_owned(), shown(&store::path(id, path.as_bytes())), found));
+            self.overrides.push((name.to_owned(), home(&store::path(id, path.as_bytes())).shown(), found));
         }
         Ok(())
     }
@@ -186,7 +210,7 @@ impl Survey {
     fn install_root(&mut self) {
         let owned = place::is_superuser();
         for (path, wanted) in &self.wanted {
-            self.judged.extend(compare(&shown(path), wanted, self.scan.get(path), owned));
+            self.judged.extend(compare(&home(path), wanted, self.scan.get(path), owned));
         }
         let loose: Vec<Vec<u8>> = self.loose().map(|stored| store::path_below(&stored.id)).collect();
         let current = self.present.number;
@@ -200,12 +224,12 @@ impl Survey {
                 Stranger::Unknown if in_generation && self.derived.is_none() => {}
                 Stranger::Secrets => {
                     let wanted = Wanted { mode: 0o700, ..Wanted::directory(Part::Host) };
-                    self.judged.extend(compare(&shown(path), &wanted, Some(found), owned));
+                    self.judged.extend(compare(&home(path), &wanted, Some(found), owned));
                 }
                 what @ (Stranger::Leftover | Stranger::Unknown) => {
                     let what = if what == Stranger::Leftover { What::Leftover } else { What::Extra };
                     self.judged.push(difference(
-                        shown(path),
+                        home(path),
                         what,
                         not_there(),
                         found.describe(),

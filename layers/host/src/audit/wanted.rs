@@ -6,8 +6,8 @@ use bake_base::Digest;
 
 use super::report::{Difference, What};
 use super::scan::{Found, Node};
-use crate::Entry;
 use crate::contents::escape;
+use crate::{Entry, ROOT};
 
 /// What should be there, by its path relative to the install root, or to the root of the host.
 pub(crate) type WantedSet = BTreeMap<Vec<u8>, Wanted>;
@@ -48,6 +48,33 @@ pub(crate) enum Part {
 pub(crate) struct Judged {
     pub difference: Difference,
     pub part: Part,
+    pub at: At,
+}
+
+/// Where something differs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum At {
+    /// A path relative to the install root.
+    Home(Vec<u8>),
+    /// A path relative to the root of the host.
+    Host(Vec<u8>),
+    /// What is derived from the current generation, by the name that it is reported as.
+    Derived(String),
+    /// A whole generation that cannot be judged, by the path of its directory in the install root.
+    Generation(String),
+}
+
+impl At {
+    /// How reports name it.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Home(path) if path.is_empty() => ROOT.to_owned(),
+            Self::Home(path) => format!("{ROOT}/{}", plain(path)),
+            Self::Host(path) => format!("/{}", plain(path)),
+            Self::Derived(name) => name.clone(),
+            Self::Generation(path) => format!("{ROOT}/{path}"),
+        }
+    }
 }
 
 impl Wanted {
@@ -131,11 +158,11 @@ pub(crate) fn plain(bytes: &[u8]) -> String {
 
 /// Every way in which what is at a path differs from what should be there. `owned`: whether everything is to be
 /// root's, which nobody else can see to.
-pub(crate) fn compare(path: &str, wanted: &Wanted, found: Option<&Found>, owned: bool) -> Vec<Judged> {
+pub(crate) fn compare(at: &At, wanted: &Wanted, found: Option<&Found>, owned: bool) -> Vec<Judged> {
     let mut judged = Vec::new();
     let mut say = |what: What, expected: String, found: String| {
-        let difference = Difference { path: path.to_owned(), what, expected, found };
-        judged.push(Judged { difference, part: wanted.part });
+        let difference = Difference { path: at.shown(), what, expected, found };
+        judged.push(Judged { difference, part: wanted.part, at: at.clone() });
     };
     let Some(found) = found else {
         say(What::Missing, wanted.describe(), "nothing".to_owned());
@@ -190,6 +217,10 @@ mod tests {
     use super::*;
     use crate::audit::scan::Stamp;
 
+    fn at() -> At {
+        At::Host(b"x".to_vec())
+    }
+
     fn found(node: Node, mode: u32) -> Found {
         let time = (0, 0);
         let stamp = Stamp { device: 1, inode: 1, size: 3, written: time, changed: time, mode, owner: (0, 0) };
@@ -201,14 +232,17 @@ mod tests {
         let file = Wanted::file(b"abc".to_vec(), 0o644, Part::State);
         let same = found(Node::File(Some(Digest::of(b"abc"))), 0o644);
         let ways = |found: &Found| -> Vec<What> {
-            compare("x", &file, Some(found), true).into_iter().map(|judged| judged.difference.what).collect()
+            compare(&at(), &file, Some(found), true)
+                .into_iter()
+                .map(|judged| judged.difference.what)
+                .collect()
         };
         assert_eq!(ways(&same), []);
         assert_eq!(file.describe(), same.describe(), "they enter digests alike");
         let mut other = same.clone();
         other.stamp.owner = (7, 0);
         assert_eq!(ways(&other), [What::Owner]);
-        assert_eq!(compare("x", &file, Some(&other), false), []);
+        assert_eq!(compare(&at(), &file, Some(&other), false), []);
         other.attributes.push(b"user.x".to_vec());
         other.stamp.mode = 0o4644;
         other.node = Node::File(Some(Digest::of(b"abd")));
@@ -220,9 +254,9 @@ mod tests {
             assert_eq!(ways(&found(node, 0o644)), [What::Type]);
         }
         let link = Wanted::link(*b"a", Part::State);
-        let judged = compare("x", &link, Some(&found(Node::Link(b"b\n".to_vec()), 0o777)), true);
-        assert_eq!(judged[0].difference.to_string(), "link x: expected a link to a, found a link to b\\x0a");
-        let judged = compare("x", &link, None, true);
-        assert_eq!(judged[0].difference.to_string(), "missing x: expected a link to a, found nothing");
+        let judged = compare(&at(), &link, Some(&found(Node::Link(b"b\n".to_vec()), 0o777)), true);
+        assert_eq!(judged[0].difference.to_string(), "link /x: expected a link to a, found a link to b\\x0a");
+        let judged = compare(&at(), &link, None, true);
+        assert_eq!(judged[0].difference.to_string(), "missing /x: expected a link to a, found nothing");
     }
 }

@@ -1,9 +1,11 @@
 //! `pkgpanda audit` and `pkgpanda repair`.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use bake_host::Failure;
 use bake_host::audit::{self, Options};
+use bake_host::repair::{self, Request};
 use clap::Args;
 
 use crate::global::{Global, print, print_json};
@@ -31,6 +33,58 @@ pub(crate) fn audit(global: &Global, args: &AuditArgs) -> Result<ExitCode, Failu
         print(audited.report.to_string().trim_end())?;
     }
     Ok(if audited.report.clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// A serve directory to take content from; without it, packages are fetched from the repository of the host
+    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    from: Option<PathBuf>,
+    /// The repository to fetch packages from
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    /// Undo this override too; may be repeated. Edits that nobody gave a name are always undone
+    #[arg(long = "override", value_name = "NAME")]
+    overrides: Vec<String>,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    plan: bool,
+}
+
+/// Puts back what differs. Status 1 if anything differs afterwards.
+pub(crate) fn repair(global: &Global, args: RepairArgs) -> Result<ExitCode, Failure> {
+    let request = Request {
+        from: args.from,
+        url: args.url,
+        overrides: args.overrides.into_iter().collect(),
+        threads: threads(None),
+    };
+    let host = global.host()?;
+    if args.plan {
+        let steps = repair::plan(&host, &request)?;
+        if global.json {
+            print_json(&serde_json::json!({ "steps": steps }))?;
+        } else if steps.is_empty() {
+            print("nothing to do")?;
+        } else {
+            print(&steps.join("\n"))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let lock = host.lock(false)?;
+    let repaired = repair::repair(&host, &lock, &request, &mut |step| global.say(&step))?;
+    if global.json {
+        print_json(&repaired)?;
+    } else {
+        print(repaired.report.to_string().lines().take(5).collect::<Vec<_>>().join("\n").as_str())?;
+        repaired.left.iter().try_for_each(|left| print(left))?;
+        repaired
+            .report
+            .overrides
+            .iter()
+            .try_for_each(|kept| print(&format!("override {} {}", kept.name, kept.path)))?;
+    }
+    Ok(if repaired.left.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 #[expect(clippy::disallowed_methods, reason = "what is printed does not depend on the number of threads")]

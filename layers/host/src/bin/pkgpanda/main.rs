@@ -4,6 +4,8 @@ mod activation;
 mod audit;
 mod edit;
 mod global;
+mod setup;
+mod uninstall;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -32,6 +34,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make the host what its roles and its current generation say; runs at every boot
+    Setup(setup::SetupArgs),
     /// Make these packages the active ones, and no others
     Activate(activation::ActivateArgs),
     /// Make a package active in place of the one of the same name
@@ -50,12 +54,16 @@ enum Command {
     Gc(activation::GcArgs),
     /// Install a product into /opt/mesosphere of a host, or finish what was begun. Starting is left to `systemctl start dcos-setup` or the next boot
     Install(InstallArgs),
+    /// Remove everything that was ever made, and nothing else; or go on with that
+    Uninstall(uninstall::UninstallArgs),
     /// Compare every file of a product with its digest
     Verify(ProductArgs),
     /// Unpack any archive into a directory that is not there yet
     Unpack(UnpackArgs),
     /// Compare everything that is installed with what should be. Status 1 if anything differs
     Audit(audit::AuditArgs),
+    /// Put back exactly what an audit finds different: what is missing or damaged, what is too much, permissions, owners, links
+    Repair(audit::RepairArgs),
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +123,7 @@ fn complain(text: &str) {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let global = &cli.global;
     match cli.command {
+        Command::Setup(args) => setup::setup(global, &args)?,
         Command::Activate(args) => activation::activate(global, args)?,
         Command::Swap(args) => activation::swap(global, args)?,
         Command::Rollback(args) => activation::rollback(global, &args)?,
@@ -124,7 +133,9 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Generations => activation::generations(global)?,
         Command::Gc(args) => activation::gc(global, &args)?,
         Command::Audit(args) => return audit::audit(global, &args),
+        Command::Repair(args) => return audit::repair(global, args),
         Command::Install(args) => install(global, args)?,
+        Command::Uninstall(args) => uninstall::uninstall(global, &args)?,
         Command::Verify(args) => {
             let loaded = installer::load(&args.product, args.sha256)?;
             installer::verify(&loaded.product, &args.from)?;
