@@ -1,13 +1,19 @@
 //! What a host derives from its current generation, at every boot and after every change: files outside of the
 //! install root, roles, users, state directories, kernel settings, units. Whatever is right already stays as it is.
 
+mod learn;
 mod roles;
+mod smbios;
+mod sources;
 mod state;
 mod sysctl;
 mod units;
 mod users;
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+
+pub use learn::{SetUp, set_up};
 
 use crate::generation::Generation;
 use crate::host::{HOME, Host, Present};
@@ -69,6 +75,15 @@ fn derive_running(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -
 /// Every reason why not.
 pub(crate) fn check_users(root: &Root, generation: &Generation) -> Result<(), Vec<String>> {
     users::check(root, generation)
+}
+
+/// The numbers of those users of a generation that the host has.
+///
+/// # Errors
+/// When its lists of users cannot be read.
+pub(crate) fn accounts(root: &Root, generation: &Generation) -> Result<BTreeMap<String, u32>, Failure> {
+    let accounts = users::Accounts::of(root, generation)?;
+    Ok(accounts.users.into_iter().map(|(name, user)| (name, user.uid)).collect())
 }
 
 /// Stops and removes every unit that was written, and what watches the roles: the opposite of what [`derive`] does
