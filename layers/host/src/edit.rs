@@ -18,7 +18,7 @@ use crate::host::{Host, Lock, Present};
 use crate::overrides::{self, LOCAL};
 use crate::{Failure, PackageId, ROOT, unit};
 
-pub use copy::Draft;
+pub use copy::{Draft, LIMIT};
 pub use target::Target;
 
 /// What has become of an edit.

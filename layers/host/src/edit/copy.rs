@@ -19,7 +19,7 @@ use crate::place;
 use crate::{Failure, overrides};
 
 /// The longest file that is edited, in bytes.
-const LIMIT: u64 = 1 << 30;
+pub const LIMIT: u64 = 1 << 30;
 /// Bytes read at once.
 const STEP: usize = 1 << 18;
 
@@ -168,6 +168,9 @@ fn open_regular(directory: &OwnedFd, name: &[u8]) -> std::io::Result<(File, u16)
     let stat = rustix::fs::fstat(&file)?;
     if place::kind(&stat) != FileType::RegularFile {
         return Err(std::io::Error::other("it is no regular file"));
+    }
+    if stat.st_size as u64 > LIMIT {
+        return Err(std::io::Error::other(format!("it has more than {LIMIT} bytes")));
     }
     Ok((file.into(), (stat.st_mode & 0o7777) as u16))
 }

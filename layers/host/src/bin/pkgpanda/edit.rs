@@ -140,6 +140,10 @@ fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
     if !metadata.is_file() {
         return Err(Failure::new(format!("`{}` is no regular file", path.display())));
     }
+    if metadata.len() > edit::LIMIT {
+        let message = format!("`{}` has more than {} bytes", path.display(), edit::LIMIT);
+        return Err(Failure::new(message));
+    }
     Ok(Box::new(File::open(path).map_err(failed)?))
 }
 
