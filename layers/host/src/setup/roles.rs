@@ -29,6 +29,8 @@ pub(crate) struct Named {
     pub roles: BTreeSet<Role>,
     /// Names that are no roles. Hidden ones are nobody's business.
     pub others: Vec<String>,
+    /// Whether this program is changing it, or was: then it says nothing else.
+    pub is_unfinished: bool,
 }
 
 /// Reads the directory; a change that was not finished says nothing.
@@ -38,7 +40,7 @@ pub(crate) fn named(root: &Root) -> Result<Named, Failure> {
     let Some(directory) = root.find(&at)? else { return Ok(named) };
     let there = names(&directory).map_err(Failure::io("reading", root.shown(&at)))?;
     if there.iter().any(|name| name == STAGE.as_bytes()) {
-        return Ok(named);
+        return Ok(Named { is_unfinished: true, ..named });
     }
     for name in there.iter().filter(|name| !name.starts_with(b".")) {
         match role(name) {
@@ -153,7 +155,7 @@ fn clear(parent: &OwnedFd, into: Option<&OwnedFd>, root: &Root) -> Result<(), Er
         result => result?,
     };
     if let Some(into) = into {
-        for name in names(&old)?.iter().filter(|name| role(name).is_none()) {
+        for name in names(&old)?.iter().filter(|name| role(name).is_none() && *name != STAGE.as_bytes()) {
             let name = OsStr::from_bytes(name);
             if place::stat(into, name.as_bytes())?.is_none() {
                 rustix::fs::renameat(&old, name, into, name)?;
@@ -169,3 +171,6 @@ fn clear(parent: &OwnedFd, into: Option<&OwnedFd>, root: &Root) -> Result<(), Er
 fn role(name: &[u8]) -> Option<Role> {
     std::str::from_utf8(name).ok()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests;
