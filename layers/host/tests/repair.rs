@@ -1,0 +1,255 @@
+//! `pkgpanda repair`: whatever an audit finds is put back, and nothing else is touched.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)] // a test stops where it fails
+
+#[path = "audit/damage.rs"]
+mod damage;
+#[path = "audit/ground.rs"]
+mod ground;
+#[allow(dead_code)]
+#[path = "../../../tests/support/listing.rs"]
+mod listing;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use bake_base::Digest;
+use damage::{Damage, all, as_root};
+use ground::{Ground, HELLO, copy, put};
+
+/// Everything below a root but times, and what audits have read.
+fn state(root: &Path) -> BTreeMap<String, String> {
+    let list = listing::list(root);
+    let entries = list.into_iter().map(|(path, entry)| {
+        let content = matches!(entry.kind, listing::Kind::File { .. })
+            .then(|| Digest::of(&fs::read(listing::at(root, &path)).unwrap()).to_string());
+        let text =
+            format!("{:?} {:o} {:?} {:?} {content:?}", entry.kind, entry.mode, entry.owner, entry.xattrs);
+        (listing::shown(&path), text)
+    });
+    entries.filter(|(path, _)| path != "/opt/mesosphere/audit.cache").collect()
+}
+
+/// Damage that no repair can mend.
+const BEYOND: [&str; 0] = [];
+
+#[test]
+fn each_kind_of_damage_is_mended_to_the_byte() {
+    let ground = Ground::new();
+    // What setup adds to an installation is there before.
+    ground.run(&["repair"]);
+    let clean = ground.audit(&[]);
+    assert!(clean.clean, "{:?}", clean.differences);
+    let before = state(&ground.root());
+    let from = ground.from().display().to_string();
+    let kept = ground.at("kept");
+    for Damage { name, harm, expected } in all().into_iter().chain(as_root()) {
+        if BEYOND.contains(&name) {
+            continue;
+        }
+        copy(&ground.root(), &kept);
+        harm(&ground);
+        let harmed = state(&ground.root());
+        let planned = ground.run(&["repair", "--from", &from, "--plan"]);
+        assert_eq!(planned.status, 0, "{name}: {}", planned.err);
+        assert!(!expected.is_empty() && planned.out != "nothing to do\n", "{name}: {}", planned.out);
+        assert_eq!(state(&ground.root()), harmed, "{name}: a plan changes nothing");
+        let ended = ground.run(&["repair", "--from", &from]);
+        assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{name}: {}", ended.out);
+        assert!(ended.out.contains("\nclean\nstate "), "{name}: {}", ended.out);
+        assert_eq!(ground.audit(&[]), clean, "{name}");
+        let after = state(&ground.root());
+        for (path, entry) in &before {
+            assert_eq!(after.get(path), Some(entry), "{name}: {path}");
+        }
+        assert_eq!(after.len(), before.len(), "{name}");
+        fs::remove_dir_all(ground.root()).unwrap();
+        fs::rename(&kept, ground.root()).unwrap();
+    }
+}
+
+#[test]
+fn what_is_right_already_is_not_touched() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    let before = listing::list(&ground.root());
+    let ended = ground.run(&["repair"]);
+    assert_eq!((ended.status, ended.out.lines().next()), (0, Some("clean")), "{}", ended.err);
+    let after = listing::list(&ground.root());
+    for (path, entry) in &before {
+        let shown = listing::shown(path);
+        // Its directory holds the record of what was read.
+        if !shown.ends_with("/audit.cache") && shown != "/opt/mesosphere" {
+            assert!(after[path] == *entry, "{shown}");
+        }
+    }
+}
+
+#[test]
+fn all_of_it_at_once_is_mended_too() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    let clean = ground.audit(&[]);
+    wreck(&ground);
+    let from = ground.from().display().to_string();
+    let ended = ground.run(&["repair", "--json", "--from", &from]);
+    assert_eq!(ended.status, 0, "{} {}", ended.out, ended.err);
+    let repaired: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!(repaired["report"]["state"], serde_json::json!(clean.state));
+    assert_eq!(repaired["left"], serde_json::json!([]));
+    assert_eq!(ground.audit(&[]), clean);
+}
+
+/// Much damage of many kinds.
+fn wreck(ground: &Ground) {
+    fs::remove_dir_all(ground.hello("")).unwrap();
+    fs::remove_dir_all(ground.home("generations/1/bin")).unwrap();
+    fs::remove_file(ground.home("environment")).unwrap();
+    fs::remove_file(ground.home("packages/other--2/pkginfo.json")).unwrap();
+    fs::remove_file(ground.home("packages/other--2/copy")).unwrap();
+    put(&ground.home("packages/other--2/copy/now/a/tree"), "x", 0o644);
+    put(&ground.home("generations/1/lib/extra"), "x", 0o644);
+    put(&ground.root().join("etc/hidden"), "x", 0o777);
+}
+
+#[test]
+fn without_a_repository_what_is_at_hand_is_put_back_and_the_rest_is_named() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    // No repository answers where the host's own configuration says.
+    for path in ["share/same", "bin/hello", "share/link"] {
+        fs::remove_file(ground.hello(path)).unwrap();
+    }
+    let ended = ground.run(&["repair"]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    for done in ["share/same", "share/link"] {
+        assert!(
+            ended.out.contains(&format!("put back /opt/mesosphere/packages/{HELLO}/{done}\n")),
+            "{}",
+            ended.out
+        );
+    }
+    assert!(ended.out.contains("1 difference\n"), "{}", ended.out);
+    let left = ended.out.lines().last().unwrap();
+    assert!(
+        left.starts_with(&format!(
+            "missing /opt/mesosphere/packages/{HELLO}/bin/hello: expected a file 0755"
+        ))
+    );
+    assert!(left.contains("hello--1.tar.xz"), "{left}");
+    assert_eq!(fs::read_to_string(ground.hello("share/same")).unwrap(), "the same in two packages\n");
+}
+
+#[test]
+fn content_from_elsewhere_is_never_trusted() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    fs::remove_file(ground.hello("bin/hello")).unwrap();
+    fs::remove_file(ground.hello("contents.json")).unwrap();
+    // A package of the same id that holds something else, with a list that says so.
+    let forged = ground.at("forged");
+    copy(&ground.at("bootstrap/packages/hello--1"), &forged);
+    put(&forged.join("bin/hello"), "#!/bin/sh\nevil\n", 0o755);
+    put(&forged.join("contents.json"), r#"{"entries": {}, "schema": "bake-contents-1"}"#, 0o644);
+    for path in ["packages/hello/hello--1.tar.xz", "bootstrap/b.tar.xz"] {
+        let status = std::process::Command::new("tar")
+            .arg("-cJf")
+            .arg(ground.from().join(path))
+            .arg("-C")
+            .arg(&forged)
+            .arg(".")
+            .status();
+        assert!(status.unwrap().success());
+    }
+    let ended = ground.run(&["repair", "--from", &ground.from().display().to_string()]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    assert!(ended.out.contains("has the digest"), "{}", ended.out);
+    for path in ["bin/hello", "contents.json", "bin/.pkgpanda.unfinished", ".pkgpanda.unfinished"] {
+        assert!(!ground.hello(path).exists(), "{path}");
+    }
+}
+
+#[test]
+fn a_record_is_rebuilt_where_the_rest_says_what_it_was() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    let clean = ground.audit(&[]);
+    let record = ground.home("generations/1/generation.json");
+    let before = fs::read(&record).unwrap();
+    for damage in ["", "{}", "{\"schema\": \"bake-generation-9\"}"] {
+        fs::write(&record, damage).unwrap();
+        assert_eq!(ground.run(&["audit"]).status, 1);
+        let ended = ground.run(&["repair"]);
+        assert_eq!(ended.status, 0, "{} {}", ended.out, ended.err);
+        assert!(
+            ended.out.starts_with("rebuild /opt/mesosphere/generations/1/generation.json\n"),
+            "{}",
+            ended.out
+        );
+        assert_eq!(fs::read(&record).unwrap(), before);
+        assert_eq!(ground.audit(&[]), clean);
+    }
+    // What a link of the generation leads to is not what its product says.
+    fs::remove_file(ground.home("generations/1/active/other")).unwrap();
+    fs::remove_file(&record).unwrap();
+    let ended = ground.run(&["repair"]);
+    assert_eq!((ended.status, ended.out.as_str()), (1, ""));
+    assert!(ended.err.contains("generations/1/active is not what product.json says"), "{}", ended.err);
+    assert!(ended.err.contains("run dcos_install.sh or `pkgpanda upgrade` again"), "{}", ended.err);
+    assert!(!record.exists());
+}
+
+#[test]
+fn secrets_are_made_secret_again_and_never_made_up() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    fs::remove_file(ground.root().join("etc/secret")).unwrap();
+    let ended = ground.run(&["repair"]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    assert!(
+        ended
+            .out
+            .contains("missing /etc/secret: expected a secret 0600, found nothing: secrets are nowhere else")
+    );
+    assert!(!ground.root().join("etc/secret").exists());
+}
+
+#[test]
+fn a_repair_that_was_killed_at_any_point_is_finished_by_the_next() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    let clean = ground.audit(&[]);
+    let before = state(&ground.root());
+    wreck(&ground);
+    let wrecked = ground.at("wrecked");
+    copy(&ground.root(), &wrecked);
+    let from = ground.from().display().to_string();
+    let full = std::env::var_os("BAKE_TEST_FULL").is_some();
+    let (mut kills, mut delay) = (0, 3000);
+    loop {
+        fs::remove_dir_all(ground.root()).unwrap();
+        copy(&wrecked, &ground.root());
+        let mut command = ground.command(&["repair", "--from", &from]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(delay));
+        child.kill().unwrap();
+        let killed = child.wait().unwrap().code().is_none();
+        // Whatever has its name is whole.
+        for line in ground.differences(&[]).iter().filter(|line| line.starts_with("content ")) {
+            assert!(line.starts_with("content /etc/hidden:"), "after {delay} microseconds: {line}");
+        }
+        let ended = ground.run(&["repair", "--from", &from]);
+        assert_eq!(ended.status, 0, "after {delay} microseconds: {} {}", ended.out, ended.err);
+        assert_eq!(ground.audit(&[]), clean);
+        assert!(state(&ground.root()) == before, "after {delay} microseconds");
+        if !killed {
+            break;
+        }
+        kills += 1;
+        delay += delay / if full { 40 } else { 6 };
+    }
+    println!("killed {kills} repairs");
+    assert!(kills >= 3, "{kills}");
+}
