@@ -9,7 +9,7 @@ use crate::activate::{self, Stop, Wanted};
 use crate::generation::{Generation, Number};
 use crate::host::{Host, Present};
 use crate::systemd::Systemd;
-use crate::{Failure, Role};
+use crate::{Failure, Role, uninstall};
 
 /// What has become of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,7 +31,14 @@ pub struct SetUp {
 pub fn set_up(host: &Host, say: &mut dyn FnMut(String)) -> Result<SetUp, Failure> {
     let lock = host.lock(true)?;
     let present = host.current()?;
-    if host.systemd == Systemd::Running && !present.generation.removing {
+    if present.generation.removing {
+        // A removal that was committed goes on, to the end.
+        let kept = uninstall::resume(host, &lock, say)?;
+        kept.iter().for_each(|kept| say(format!("kept {kept}")));
+        let Present { number, generation, .. } = present;
+        return Ok(SetUp { generation: number, roles: generation.roles, source: None, is_waiting: false });
+    }
+    if host.systemd == Systemd::Running {
         // Before the roles are read, so that no change of them is missed.
         if let Err(failure) = units::watch(host) {
             say(format!("warning: {failure}"));
@@ -59,7 +66,7 @@ pub fn set_up(host: &Host, say: &mut dyn FnMut(String)) -> Result<SetUp, Failure
         return Err(failure);
     }
     let Present { number, generation, .. } = now;
-    let is_waiting = generation.roles.is_empty() && !generation.removing;
+    let is_waiting = generation.roles.is_empty();
     Ok(SetUp { generation: number, roles: generation.roles, source: found.source, is_waiting })
 }
 

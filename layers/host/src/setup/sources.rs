@@ -46,13 +46,16 @@ pub(crate) fn read(root: &Root, warn: &mut dyn FnMut(String)) -> Found {
             }
         }
     }
-    for (source, text) in credentials(root, warn).into_iter().chain(command_line(root, warn)) {
+    for (source, text) in credentials(root, warn) {
         let roles = parse(&source, &text, warn);
         if !roles.is_empty() {
             return Found { roles, source: Some(source) };
         }
     }
-    Found::default()
+    let source = "the kernel command line".to_owned();
+    let roles = command_line(root, warn).map(|text| parse(&source, &text, warn)).unwrap_or_default();
+    let source = Some(source).filter(|_| !roles.is_empty());
+    Found { roles, source }
 }
 
 /// The credential, from wherever it comes, with what to call each place.
@@ -71,11 +74,11 @@ fn credentials(root: &Root, warn: &mut dyn FnMut(String)) -> Vec<(String, Vec<u8
 }
 
 /// Every value of the option on the command line of the kernel.
-fn command_line(root: &Root, warn: &mut dyn FnMut(String)) -> Option<(String, Vec<u8>)> {
+fn command_line(root: &Root, warn: &mut dyn FnMut(String)) -> Option<Vec<u8>> {
     let line = kept(files::read_through(root, &place::path(COMMAND_LINE), LIMIT), warn)?;
     let words = words(&String::from_utf8_lossy(&line));
     let values: Vec<&str> = words.iter().filter_map(|word| word.strip_prefix(OPTION)).collect();
-    Some(("the kernel command line".to_owned(), values.join(" ").into_bytes()))
+    Some(values.join(" ").into_bytes())
 }
 
 fn kept(result: Result<Option<Vec<u8>>, Failure>, warn: &mut dyn FnMut(String)) -> Option<Vec<u8>> {
