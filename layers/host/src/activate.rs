@@ -84,7 +84,7 @@ enum Broken {
 /// Every reason why [`change`] would refuse.
 pub fn plan(host: &Host, wanted: &Wanted) -> Result<Plan, Failure> {
     let current = host.current()?;
-    check_not_removing(&current, wanted)?;
+    check_not_removing(&current)?;
     let dropped = overrides::dropped(&wanted.overrides, &wanted.active);
     let wanted =
         Wanted { overrides: overrides::carried(&wanted.overrides, &wanted.active), ..wanted.clone() };
@@ -126,7 +126,7 @@ pub(crate) fn change_with(
     if *wanted == Wanted::of(&current) {
         return already(host, &current, dropped, say);
     }
-    check_not_removing(&current, wanted)?;
+    check_not_removing(&current)?;
     let prepared = prepare::prepare(host, &current, wanted)?;
     let none_left = || Failure::new(format!("generation {before} has no successor: there are too many"));
     let highest = host.generations()?.last().copied().max(Some(before));
@@ -164,7 +164,7 @@ pub fn switch_to(
     if to.generation.removing {
         return Err(Failure::new(format!("generation {number} was to be the last: expected another one")));
     }
-    check_not_removing(&current, &Wanted::of(&to))?;
+    check_not_removing(&current)?;
     let notes = prepare::check(host, &current, &to)?;
     secrets::keep(host, current.number, &secrets::kept(host, &to)?)?;
     match commit(host, &current, &to, Stop::Everything, say) {
@@ -197,8 +197,8 @@ fn already(
     Ok(Changed { number: current.number, before: current.number, notes })
 }
 
-fn check_not_removing(current: &Present, wanted: &Wanted) -> Result<(), Failure> {
-    if current.generation.removing && !wanted.removing {
+fn check_not_removing(current: &Present) -> Result<(), Failure> {
+    if current.generation.removing {
         let message = "everything is being removed from this host: `pkgpanda uninstall` goes on with that";
         return Err(Failure::new(message));
     }

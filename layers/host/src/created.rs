@@ -27,8 +27,8 @@ use crate::place::{self, Root, path};
 use crate::{Failure, GroupName, PackageName, Role, UserName};
 
 pub(crate) use ground::Ground;
-pub(crate) use keep::{Gone, put_back};
-pub(crate) use parent::{drop_parent, finish_parent, make_parent};
+pub(crate) use keep::{Gone, place_of as kept_at, put_back, write};
+pub(crate) use parent::{drop_parent, finish_parent, is_unrecorded, make_parent, unrecord_parent};
 use plan::Plan;
 
 /// The revision of the record's format.
@@ -208,7 +208,7 @@ impl Record {
     }
 
     /// Writes the record of a host, unless it is the one `before`.
-    fn replace(&self, root: &Root, before: &Self) -> Result<(), Failure> {
+    pub(crate) fn replace(&self, root: &Root, before: &Self) -> Result<(), Failure> {
         if self == before {
             return Ok(());
         }
@@ -247,7 +247,8 @@ pub(crate) fn drop_stale<'a>(
     let is_stale =
         |(path, origin): &(&String, &Origin)| **origin == Origin::Product && !wanted.contains(*path);
     for (recorded, _) in before.files.iter().filter(is_stale) {
-        if keep::put_back(root, &path(HOME), &place_of(recorded))? != Gone::Not {
+        let replaced = before.replaced.contains(recorded);
+        if keep::put_back(root, &path(HOME), &place_of(recorded), replaced)? != Gone::Not {
             say(format!("removed {recorded}, which the product has no more"));
         }
         record.files.remove(recorded);
@@ -323,6 +324,16 @@ fn shown(path: &TreePath) -> Result<String, String> {
 /// A path of the record.
 pub(crate) fn place_of(recorded: &str) -> TreePath {
     TreePath::from_root(recorded.as_bytes()).expect("it was checked when the record was read")
+}
+
+/// The same place, through no link; what is there itself may be a link.
+pub(crate) fn physical(root: &Root, at: &TreePath) -> Result<TreePath, Failure> {
+    ground::resolve(root, at).map(|spot| spot.path)
+}
+
+/// Whether anything lies there, be it a link.
+pub(crate) fn lies_there(root: &Root, at: &TreePath) -> Result<bool, Failure> {
+    ground::resolve(root, at).map(|spot| spot.there.is_some())
 }
 
 /// The directory of a physical path, through no link; none if it is not there, or a link by now.

@@ -24,14 +24,11 @@ pub(crate) fn place_of(home: &TreePath, path: &TreePath) -> TreePath {
     path.components().fold(home.join(REPLACED.as_bytes()), |at, name| at.join(name))
 }
 
-/// Keeps a file or a link, unless one is kept already.
+/// Keeps a file or a link that no record names yet: what an earlier run kept that was killed may be older.
 pub(super) fn keep(root: &Root, path: &TreePath) -> Result<(), Failure> {
     let kept = place_of(&place::path(HOME), path);
     let (parent, name) = kept.split().expect("it lies in the install root");
     let directory = root.make(&parent)?;
-    if place::stat(&directory, name).map_err(Failure::io("reading", root.shown(&kept)))?.is_some() {
-        return Ok(());
-    }
     let (metadata, node) = original(root, path)?;
     write(&directory, name, &metadata, &node).map_err(Failure::io("writing", root.shown(&kept)))
 }
@@ -69,13 +66,21 @@ pub(crate) enum Gone {
     PutBack,
 }
 
-/// Takes a file or a link away that was made, and puts what was in its place back, which the install root at `home`
-/// keeps.
-pub(crate) fn put_back(root: &Root, home: &TreePath, path: &TreePath) -> Result<Gone, Failure> {
-    let kept = place_of(home, path);
+/// Takes a file or a link away that was made. Where it `replaced` something, that is put back, which the install root
+/// at `home` keeps; if it keeps nothing, nothing was replaced yet, or it is there again already.
+pub(crate) fn put_back(
+    root: &Root,
+    home: &TreePath,
+    path: &TreePath,
+    replaced: bool,
+) -> Result<Gone, Failure> {
     let (parent, name) = path.split().expect("no file is the root");
     let Some(directory) = super::enter(root, &parent)? else { return Ok(Gone::Not) };
-    if root.at(&kept)?.is_some() {
+    if replaced {
+        let kept = place_of(home, path);
+        if root.at(&kept)?.is_none() {
+            return Ok(Gone::Not);
+        }
         let (metadata, node) = original(root, &kept)?;
         let written = write(&directory, name, &metadata, &node);
         return written.map(|()| Gone::PutBack).map_err(Failure::io("putting back", root.shown(path)));

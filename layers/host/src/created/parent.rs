@@ -49,17 +49,20 @@ pub(crate) fn unrecord_parent(parent: &OwnedFd) -> Result<(), Errno> {
     rustix::fs::fsync(parent)
 }
 
-/// Takes the directory away if it was made and holds nothing.
+/// Takes the directory away if it was made and holds nothing. What somebody has put there in the meantime keeps it.
 pub(crate) fn drop_parent(root: &Root, parent: &OwnedFd) {
-    if is_unrecorded(parent).is_ok_and(|unrecorded| unrecorded)
-        && let Ok(Some(top)) = root.find(&TreePath::root())
-    {
-        // What is not empty stays.
-        let _ = rustix::fs::unlinkat(&top, PARENT, AtFlags::REMOVEDIR);
-        let _ = rustix::fs::fsync(&top);
+    if !is_unrecorded(parent).is_ok_and(|unrecorded| unrecorded) {
+        return;
     }
+    let Ok(Some(top)) = root.find(&TreePath::root()) else { return };
+    // Whoever comes next finds it by its mode.
+    let _ = match rustix::fs::unlinkat(&top, PARENT, AtFlags::REMOVEDIR) {
+        Err(Errno::NOTEMPTY | Errno::EXIST) => finish_parent(parent),
+        _ => rustix::fs::fsync(&top),
+    };
 }
 
+/// Whether the directory was made, and no record says so.
 pub(crate) fn is_unrecorded(directory: &OwnedFd) -> Result<bool, Errno> {
     let stat = rustix::fs::fstat(directory)?;
     let ours = stat.st_uid == rustix::process::geteuid().as_raw();
