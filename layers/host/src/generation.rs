@@ -176,3 +176,6 @@ pub fn top_links(current: Number, has_product: bool) -> BTreeMap<TreePath, Entry
 fn place(text: &str) -> TreePath {
     TreePath::parse(text.as_bytes()).expect("a relative path without `..`")
 }
+
+#[cfg(test)]
+mod tests;

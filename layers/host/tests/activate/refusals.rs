@@ -68,7 +68,7 @@ fn packages_that_fit_nowhere_are_told_with_the_reason() {
     assert!(said.contains("`a--1` requires `b`, which is not among the packages: add it"), "{said}");
 
     let wants = Package::new("a--1").info(r#"{"requires": [{"name": "b", "variant": "debug"}]}"#);
-    let said = complaints(&[wants, Package::new("b--1").info(r#"{"pkgpanda_variant": "small"}"#)]);
+    let said = complaints(&[wants, Package::new("b--1").info(r#"{"variant": "small"}"#)]);
     assert!(said.contains("`a--1` requires") && said.contains("variant"), "{said}");
 
     let said = complaints(&[Package::new("a--1").file("dcos.target.wants/dcos-setup.service", "")]);
