@@ -85,7 +85,8 @@ impl Layer<'_> {
     }
 }
 
-fn check(members: &[Member]) -> Result<(), Vec<String>> {
+/// What members of an archive of packages may not be.
+pub(crate) fn check(members: &[Member]) -> Result<(), Vec<String>> {
     let links = members.iter().filter(|member| matches!(member.kind, MemberKind::Symlink(_)));
     let links: BTreeSet<&TreePath> = links.map(|member| &member.path).collect();
     let mut flaws = Vec::new();

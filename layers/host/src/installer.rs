@@ -28,6 +28,7 @@ use crate::product::Product;
 use crate::{Failure, InstallRoot, Role};
 
 pub use load::{Loaded, load};
+pub(crate) use secrets::read as read_secrets;
 pub use unpack::unpack;
 
 use commit::Commit;

@@ -36,6 +36,7 @@ pub mod setup;
 pub mod store;
 pub mod systemd;
 mod unit;
+pub mod upgrade;
 pub mod uninstall;
 
 pub use failure::Failure;

@@ -1,6 +1,8 @@
 //! The packages of a host: they come whole and verified, stay as they are, and go in one step.
 
+mod add;
 mod package;
+mod remove;
 
 use std::collections::BTreeMap;
 
@@ -9,7 +11,10 @@ use bake_base::Digest;
 use crate::host::Host;
 use crate::{Failure, PackageId};
 
+pub(crate) use add::add_inside;
+pub use add::{Added, add, has, id_of};
 pub(crate) use package::{read, verify};
+pub use remove::remove;
 
 /// Checks a whole package of the store against its list of contents: content, types, modes, owners, and that
 /// nothing is there that is not listed. `expected`: the digest that this list must have. Gives the digest of the

@@ -12,7 +12,7 @@ use crate::Failure;
 const LIMIT: u64 = 1 << 20;
 
 /// The secrets of a product by their paths.
-pub(super) fn read(
+pub(crate) fn read(
     archive: &Path,
     wanted: &BTreeMap<TreePath, String>,
 ) -> Result<BTreeMap<TreePath, Vec<u8>>, Failure> {

@@ -4,6 +4,8 @@ mod activation;
 mod audit;
 mod edit;
 mod global;
+mod store;
+mod upgrade;
 mod setup;
 mod uninstall;
 
@@ -52,6 +54,18 @@ enum Command {
     Generations,
     /// Remove old generations, and packages and changed files that none refers to
     Gc(activation::GcArgs),
+    /// List the packages that are on the host, active or not
+    List,
+    /// Fetch packages from a serve directory, and verify them
+    Fetch(store::FetchArgs),
+    /// Add a package from a file
+    Add(store::AddArgs),
+    /// Remove packages that are not active
+    Remove(store::RemoveArgs),
+    /// Run the programs by which active packages tell whether the host is well. Status 1 if one fails
+    Check(store::CheckArgs),
+    /// Make another product active, check whether the host is well with it, and go back if it is not
+    Upgrade(upgrade::UpgradeArgs),
     /// Install a product into /opt/mesosphere of a host, or finish what was begun. Starting is left to `systemctl start dcos-setup` or the next boot
     Install(InstallArgs),
     /// Remove everything that was ever made, and nothing else; or go on with that
@@ -134,6 +148,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Gc(args) => activation::gc(global, &args)?,
         Command::Audit(args) => return audit::audit(global, &args),
         Command::Repair(args) => return audit::repair(global, args),
+        Command::List => store::list(global)?,
+        Command::Fetch(args) => store::fetch(global, &args)?,
+        Command::Add(args) => store::add(global, &args)?,
+        Command::Remove(args) => store::remove(global, args)?,
+        Command::Check(args) => return store::check(global, &args),
+        Command::Upgrade(args) => return upgrade::upgrade(global, args),
         Command::Install(args) => install(global, args)?,
         Command::Uninstall(args) => uninstall::uninstall(global, &args)?,
         Command::Verify(args) => {
