@@ -4,8 +4,9 @@
 mod learn;
 mod roles;
 mod smbios;
-mod sources;
+pub(crate) mod sources;
 mod state;
+mod status;
 mod sysctl;
 mod units;
 mod users;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
 
 pub use learn::{SetUp, set_up};
+pub use status::{Status, status};
 
 use crate::generation::Generation;
 use crate::host::{HOME, Host, Present};

@@ -5,20 +5,19 @@ use std::collections::BTreeSet;
 use super::{Wanted, prepare};
 use crate::host::{Host, Present};
 use crate::integration::COMMON_ROLES;
-use crate::{Failure, Role, installer};
+use crate::setup::sources;
+use crate::{Failure, Role};
 
 impl Wanted {
     /// What there is, in other roles.
-    ///
-    /// # Errors
-    /// When the host's own roles cannot be read.
-    pub fn in_roles(host: &Host, present: &Present, roles: BTreeSet<Role>) -> Result<Self, Failure> {
+    pub fn in_roles(host: &Host, present: &Present, roles: BTreeSet<Role>) -> Self {
         let wanted = Self::of(present);
         if roles == wanted.roles {
-            return Ok(wanted);
+            return wanted;
         }
-        // What the host's own sources name now is no news later.
-        Ok(Self { roles, seen: installer::roles::named(&host.root)?, ..wanted })
+        // What the host's own sources name now is no news later; what they should not say, `setup` tells.
+        let found = sources::read(&host.root, &mut |_| ());
+        Self { roles, seen: found.roles, ..wanted }
     }
 }
 
