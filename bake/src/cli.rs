@@ -27,6 +27,9 @@ pub enum Command {
     Image(Box<ImageArgs>),
     /// Boots an image in QEMU, which leaves it untouched
     Boot(BootArgs),
+    /// Compares many hosts
+    #[command(subcommand)]
+    Fleet(FleetCommand),
     /// Says what this machine allows, and how to mend it
     Doctor {
         /// Print the result as JSON
@@ -385,6 +388,40 @@ pub enum AccelArg {
     Tcg,
     /// The kernel's
     Kvm,
+}
+
+/// `bake fleet`.
+#[derive(Debug, Subcommand)]
+pub enum FleetCommand {
+    /// Tells which states hosts are in, how many each, and what differs between them
+    Report(FleetReportArgs),
+}
+
+/// `bake fleet report`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bake fleet report audits/*.json
+  bake fleet report --html fleet.html audits/*.json    one page that needs no other file and no network
+  for host in $(cat hosts); do ssh $host sudo /opt/mesosphere/bin/pkgpanda audit --json; done | bake fleet report -
+
+A file holds what `pkgpanda audit --json` prints: once, many times, or in an array. examples/ansible-audit.yml of a
+serve directory collects them.
+
+Status: 0 all hosts are clean and have the same bits; 1 they do not, or a file is no report; 2 usage.")]
+pub struct FleetReportArgs {
+    /// What audits printed; `-` for standard input
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Write a page with every state, difference and host
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod build;
 pub mod completions;
 pub mod configure;
 pub mod doctor;
+pub mod fleet;
 pub mod image;
 pub mod package;
 pub mod tree;

@@ -5,6 +5,7 @@ mod cli;
 mod cmd;
 mod env;
 mod error;
+mod fleet;
 mod signals;
 mod spec;
 mod ui;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         cli::Command::Configure(args) => cmd::configure::run(&args),
         cli::Command::Image(args) => cmd::image::run(&args),
         cli::Command::Boot(args) => cmd::boot::run(&args),
+        cli::Command::Fleet(command) => cmd::fleet::run(&command),
         cli::Command::Doctor { json } => cmd::doctor::run(json),
         cli::Command::Completions { shell } => cmd::completions::run(shell),
     };
