@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::Path;
 
 use bake_archive::{OpenOptions, open_overlay};
 use bake_base::Digest;
@@ -14,10 +14,16 @@ use super::Request;
 use crate::audit::scan::{self, Node};
 use crate::audit::survey::Survey;
 use crate::audit::wanted::plain;
+use crate::fetch::{self, Expected, Part, Url};
 use crate::generation::PACKAGES;
 use crate::host::Host;
-use crate::product::Product;
-use crate::{Failure, PackageId};
+use crate::product::{Blob, Product};
+use crate::{Failure, PackageId, files, place};
+
+/// Where a host's own configuration says where packages come from.
+const REPOSITORY: &str = "etc/mesosphere/setup-flags/repository-url";
+/// The longest address, in bytes.
+const LIMIT: u64 = 1 << 16;
 
 /// What takes content.
 pub(super) type Take<'a> = &'a mut dyn FnMut(&mut dyn Read) -> io::Result<()>;
@@ -92,16 +98,12 @@ impl<'a> Source<'a> {
 
     /// The archives that a file may be in, by their paths in a repository, and its path in each.
     fn places(&self, id: &PackageId, inside: &TreePath) -> Vec<(String, TreePath)> {
-        let own = self.product.and_then(|product| {
-            product
-                .packages
-                .get(id)
-                .or_else(|| product.bootstrap.packages.get(id))
-                .map(|blob| blob.path.clone())
-        });
+        let own = self.blob(id).map(|blob| blob.path.clone());
         let own = own.unwrap_or_else(|| format!("{PACKAGES}/{}/{id}.tar.xz", id.name()));
         let mut places = vec![(own, inside.clone())];
-        if let Some(product) = self.product.filter(|product| product.bootstrap.packages.contains_key(id)) {
+        let product = self.product.filter(|product| product.bootstrap.packages.contains_key(id));
+        // Nobody fetches all of it for one package.
+        if let Some(product) = product.filter(|_| self.request.from.is_some()) {
             let top = TreePath::root().join(PACKAGES.as_bytes()).join(id.as_str().as_bytes());
             let at = inside.components().fold(top, |at, name| at.join(name));
             places.push((product.bootstrap.blob.path.clone(), at));
@@ -117,28 +119,50 @@ impl<'a> Source<'a> {
         self.archives[path].as_ref()
     }
 
-    fn open(&self, path: &str, _id: &PackageId) -> Result<Tree, String> {
-        let file = self.find(path)?;
-        let shown = file.display().to_string();
+    fn open(&self, path: &str, id: &PackageId) -> Result<Tree, String> {
+        if let Some(from) = &self.request.from {
+            return self.decode(&from.join(path));
+        }
+        let part = self.fetch(path, id).map_err(|failure| failure.to_string())?;
+        let tree = self.decode(part.path());
+        part.remove().map_err(|failure| failure.to_string())?;
+        tree
+    }
+
+    fn decode(&self, file: &Path) -> Result<Tree, String> {
         let scratch = self.host.root.scratch().map_err(|failure| failure.to_string())?;
         let options =
             OpenOptions { scratch: scratch.path().to_owned(), preserve: true, ..OpenOptions::default() };
-        let opened = open_overlay(&file, &options).map_err(|error| Failure::of(&error).to_string())?;
+        let opened = open_overlay(file, &options).map_err(|error| Failure::of(&error).to_string())?;
         let mut tree = Tree::new();
         for (members, policy) in opened.layers {
-            tree.apply(members, policy).map_err(|found| format!("{shown}: {}", Failure::each(found)))?;
+            tree.apply(members, policy)
+                .map_err(|found| format!("{}: {}", file.display(), Failure::each(found)))?;
         }
         Ok(tree)
     }
 
-    /// An archive that is at hand.
-    fn find(&self, path: &str) -> Result<PathBuf, String> {
-        match &self.request.from {
-            Some(from) => Ok(from.join(path)).and_then(|file| {
-                if file.is_file() { Ok(file) } else { Err(format!("{} is not there", file.display())) }
-            }),
-            None => Err(format!("bring {path} with --from")),
+    /// Fetches an archive from the repository.
+    fn fetch(&self, path: &str, id: &PackageId) -> Result<Part, Failure> {
+        let url = match &self.request.url {
+            Some(url) => url.clone(),
+            None => {
+                let flag = place::path(REPOSITORY);
+                let text = files::read(&self.host.root, &flag, LIMIT)?.unwrap_or_default();
+                String::from_utf8_lossy(&text).trim().to_owned()
+            }
+        };
+        if url.is_empty() {
+            return Err(Failure::new(format!("/{REPOSITORY} names no repository: give --url or --from")));
         }
+        let blob = self.blob(id);
+        let expected = Expected { sha256: blob.map(|blob| blob.sha256), size: blob.map(|blob| blob.size) };
+        fetch::part(self.host, &url.parse::<Url>()?.join(path), id, expected)
+    }
+
+    fn blob(&self, id: &PackageId) -> Option<&'a Blob> {
+        let product = self.product?;
+        product.packages.get(id).or_else(|| product.bootstrap.packages.get(id))
     }
 }
 
