@@ -1,6 +1,9 @@
 //! The host's systemd, through its own program.
 
+use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+
+use serde::Serialize;
 
 use crate::Failure;
 use crate::place::{self, Root};
@@ -61,17 +64,111 @@ impl Systemd {
         if units.is_empty() { Ok(()) } else { self.run(&["start", "--no-block", "--"], &units, &[0]) }
     }
 
+    /// Starts a unit and waits until it has: for those that start at once.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(crate) fn start_now(self, unit: &str) -> Result<(), Failure> {
+        self.run(&["start", "--"], &[unit], &[0])
+    }
+
+    /// What units are doing; nothing where there is no systemd.
+    ///
+    /// # Errors
+    /// When systemd does not say.
+    pub fn states<'a>(
+        self,
+        units: impl IntoIterator<Item = &'a str>,
+    ) -> Result<BTreeMap<String, UnitState>, Failure> {
+        let units: Vec<&str> = units.into_iter().filter(|unit| !is_template(unit)).collect();
+        if self == Self::Absent || units.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let output = self.output(&["show", "--property=ActiveState,Type,TriggeredBy", "--"], &units)?;
+        // One block for each, in order, with an empty line between.
+        let blocks = output.split("\n\n").map(UnitState::parse);
+        Ok(units.into_iter().map(str::to_owned).zip(blocks).collect())
+    }
+
     fn run(self, verb: &[&str], units: &[&str], fine: &[i32]) -> Result<(), Failure> {
-        if self == Self::Absent {
-            return Ok(());
+        if self == Self::Absent { Ok(()) } else { systemctl(verb, units, fine).map(drop) }
+    }
+
+    fn output(self, verb: &[&str], units: &[&str]) -> Result<String, Failure> {
+        systemctl(verb, units, &[0])
+    }
+}
+
+/// What a unit is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnitState {
+    /// It runs, is done, or waits for its time.
+    Fine,
+    /// It starts or stops.
+    Changing,
+    /// It failed.
+    Failed,
+    /// It does not run, and nothing is going to start it.
+    Stopped,
+}
+
+impl UnitState {
+    /// From what `systemctl show` prints of one unit.
+    fn parse(block: &str) -> Self {
+        let value = |name: &str| {
+            let lines = block.lines().filter_map(|line| line.split_once('='));
+            lines.filter(|(key, _)| *key == name).map(|(_, value)| value).next().unwrap_or_default()
+        };
+        match value("ActiveState") {
+            "active" | "reloading" => Self::Fine,
+            "activating" | "deactivating" => Self::Changing,
+            "failed" => Self::Failed,
+            // Of these it is not said whether they have been started already.
+            _ if value("Type") == "oneshot" || !value("TriggeredBy").is_empty() => Self::Fine,
+            _ => Self::Stopped,
         }
-        let shown = format!("systemctl {} {}", verb.join(" "), units.join(" "));
-        let output = Command::new("systemctl").args(verb).args(units).stdin(Stdio::null()).output();
-        let output = output.map_err(|error| Failure::new(format!("running `{shown}` failed: {error}")))?;
-        if output.status.code().is_some_and(|code| fine.contains(&code)) {
-            return Ok(());
+    }
+}
+
+fn systemctl(verb: &[&str], units: &[&str], fine: &[i32]) -> Result<String, Failure> {
+    let shown = format!("systemctl {} {}", verb.join(" "), units.join(" "));
+    let output = Command::new("systemctl").args(verb).args(units).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| Failure::new(format!("running `{shown}` failed: {error}")))?;
+    if output.status.code().is_some_and(|code| fine.contains(&code)) {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Failure::new(format!("`{}` ended with {}: {}", shown.trim_end(), output.status, said.trim_end())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemd_says_of_a_unit_is_a_state() {
+        let states = [
+            ("Type=simple\nActiveState=active", UnitState::Fine),
+            ("Type=notify\nActiveState=activating", UnitState::Changing),
+            ("ActiveState=failed\nType=oneshot", UnitState::Failed),
+            ("ActiveState=inactive\nType=oneshot\nTriggeredBy=", UnitState::Fine),
+            ("ActiveState=inactive\nType=simple\nTriggeredBy=a.timer", UnitState::Fine),
+            ("ActiveState=inactive\nType=simple\nTriggeredBy=", UnitState::Stopped),
+            ("ActiveState=inactive\nTriggeredBy=", UnitState::Stopped),
+            ("", UnitState::Stopped),
+        ];
+        for (block, state) in states {
+            assert_eq!(UnitState::parse(block), state, "{block}");
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(Failure::new(format!("`{}` ended with {}: {}", shown.trim_end(), output.status, said.trim_end())))
+    }
+
+    #[test]
+    fn a_template_stops_with_all_of_its_instances() {
+        assert!(is_template("a@.service") && !is_template("a@b.service") && !is_template("a.service"));
+        assert_eq!(
+            ["a@.service", "a@b.service", "a.b.timer"].map(running),
+            ["a@*.service", "a@b.service", "a.b.timer"]
+        );
     }
 }

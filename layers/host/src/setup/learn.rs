@@ -22,6 +22,8 @@ pub struct SetUp {
     pub source: Option<String>,
     /// Whether nothing runs until the host is given a role.
     pub is_waiting: bool,
+    /// Whether everything has been removed: what was being removed is, to the end.
+    pub is_removed: bool,
 }
 
 /// Reads the roles of the host, changes it if they are news, and derives what follows from its generation.
@@ -35,8 +37,13 @@ pub fn set_up(host: &Host, say: &mut dyn FnMut(String)) -> Result<SetUp, Failure
         // A removal that was committed goes on, to the end.
         let kept = uninstall::resume(host, &lock, say)?;
         kept.iter().for_each(|kept| say(format!("kept {kept}")));
-        let Present { number, generation, .. } = present;
-        return Ok(SetUp { generation: number, roles: generation.roles, source: None, is_waiting: false });
+        return Ok(SetUp {
+            generation: present.number,
+            roles: BTreeSet::new(),
+            source: None,
+            is_waiting: false,
+            is_removed: true,
+        });
     }
     if host.systemd == Systemd::Running {
         // Before the roles are read, so that no change of them is missed.
@@ -49,6 +56,7 @@ pub fn set_up(host: &Host, say: &mut dyn FnMut(String)) -> Result<SetUp, Failure
     if is_news(&present.generation, &found.roles) {
         let list = found.roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ");
         say(format!("{} names the roles {list}", found.source.as_deref().unwrap_or_default()));
+        warn_of_unknown(host, &present, &found.roles, say);
         let wanted = Wanted { roles: found.roles.clone(), seen: found.roles, ..Wanted::of(&present) };
         match activate::change(host, &lock, &wanted, Stop::Gone, say) {
             Ok(changed) => changed.notes.into_iter().for_each(&mut *say),
@@ -60,18 +68,61 @@ pub fn set_up(host: &Host, say: &mut dyn FnMut(String)) -> Result<SetUp, Failure
     let now = host.current()?;
     if let Some(failure) = failed {
         // A host that cannot be what it is asked to be still starts as what it was.
-        if now.number == present.number {
-            derive(host, &now, say)?;
-        }
-        return Err(failure);
+        let derived = if now.number == present.number { derive(host, &now, say) } else { Ok(()) };
+        return Err(Failure::each([failure].into_iter().chain(derived.err()).collect()));
     }
     let Present { number, generation, .. } = now;
-    let is_waiting = generation.roles.is_empty();
-    Ok(SetUp { generation: number, roles: generation.roles, source: found.source, is_waiting })
+    let (is_waiting, roles) = (generation.roles.is_empty(), generation.roles);
+    Ok(SetUp { generation: number, roles, source: found.source, is_waiting, is_removed: false })
 }
 
 /// Whether roles that the host's own sources name are to be its roles. Those that they named when the generation was
 /// made, before the host was given others, are none: the directory of the roles is behind, then.
 fn is_news(generation: &Generation, found: &BTreeSet<Role>) -> bool {
-    !found.is_empty() && *found != generation.roles && *found != generation.seen && !generation.removing
+    !found.is_empty() && *found != generation.roles && *found != generation.seen
+}
+
+/// A role that no package knows may be a slip of the pen: the host gets it, and is told.
+fn warn_of_unknown(host: &Host, present: &Present, roles: &BTreeSet<Role>, say: &mut dyn FnMut(String)) {
+    // What cannot be read is told by the change that follows.
+    let Ok(known) = activate::known_roles(host, present) else { return };
+    for role in roles.difference(&known) {
+        say(format!("warning: no package knows the role `{role}`"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::InstallRoot;
+
+    fn roles(names: &[&str]) -> BTreeSet<Role> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn news_are_roles_that_nobody_has_named_before() {
+        let of = |own: &[&str], seen: &[&str]| {
+            Generation::new(&InstallRoot::default(), &roles(own), &roles(seen), |_| None)
+        };
+        for (own, seen, found, news) in [
+            // A host that waits.
+            (&[][..], &[][..], &[][..], false),
+            (&[], &[], &["a"], true),
+            // As it is.
+            (&["a"], &["a"], &["a"], false),
+            (&["a"], &[], &["a"], false),
+            // Nobody says anything: it stays.
+            (&["a"], &["a"], &[], false),
+            // An operator changed the directory.
+            (&["a"], &["a"], &["a", "b"], true),
+            (&["a"], &[], &["b"], true),
+            // `role add b` was killed after its commit: the directory is behind.
+            (&["a", "b"], &["a"], &["a"], false),
+            // `role remove` took the last one away.
+            (&[], &["a"], &["a"], false),
+        ] {
+            assert_eq!(is_news(&of(own, seen), &roles(found)), news, "{own:?} {seen:?} {found:?}");
+        }
+    }
 }

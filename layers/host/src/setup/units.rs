@@ -49,7 +49,7 @@ pub(crate) fn watch(host: &Host) -> Result<(), Failure> {
         writer.put(name, text.as_bytes().to_vec())?;
     }
     writer.reload()?;
-    host.systemd.start([ROLES_PATH])
+    host.systemd.start_now(ROLES_PATH)
 }
 
 /// Writes the units that the host is to run, stops and removes those that it has no more, and starts what does not

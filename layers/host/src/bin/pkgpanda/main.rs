@@ -38,6 +38,8 @@ struct Cli {
 enum Command {
     /// Make the host what its roles and its current generation say; runs at every boot
     Setup(setup::SetupArgs),
+    /// Tell how the host is doing: its generation, roles, services, and what was changed by hand
+    Status,
     /// Make these packages the active ones, and no others
     Activate(activation::ActivateArgs),
     /// Make a package active in place of the one of the same name
@@ -138,6 +140,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let global = &cli.global;
     match cli.command {
         Command::Setup(args) => setup::setup(global, &args)?,
+        Command::Status => setup::status(global)?,
         Command::Activate(args) => activation::activate(global, args)?,
         Command::Swap(args) => activation::swap(global, args)?,
         Command::Rollback(args) => activation::rollback(global, &args)?,

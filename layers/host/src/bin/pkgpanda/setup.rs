@@ -26,8 +26,20 @@ pub(crate) fn setup(global: &Global, _args: &SetupArgs) -> Result<(), Failure> {
                        SMBIOS strings or dcos.roles= of the kernel";
         return print(&log_line(waiting));
     }
+    if done.is_removed {
+        return print("removed");
+    }
     let roles = done.roles.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
     print(&format!("generation {} as {roles}", done.generation))
+}
+
+/// Tells how the host is doing.
+pub(crate) fn status(global: &Global) -> Result<(), Failure> {
+    let status = setup::status(&global.host()?)?;
+    if global.json {
+        return print_json(&status);
+    }
+    status.lines().iter().try_for_each(|line| print(line))
 }
 
 /// A step as the journal takes it: warnings have a level, so that they reach consoles that show nothing less.
