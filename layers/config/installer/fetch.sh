@@ -15,6 +15,20 @@ work_directory() {
     fi
 }
 
+make_work_directory() {
+    work=$(work_directory)
+    mkdir -p -- "${work%/*}" || die 1 "${work%/*} cannot be made" 'make it writable and run the same command again'
+    [ ! -L "$work" ] || die 1 "$work is a link" 'remove it and run the same command again'
+    if [ ! -d "$work" ]; then
+        mkdir -m 700 -- "$work" || die 1 "$work cannot be made" 'make /opt writable and run the same command again'
+    fi
+    # Held by what this script starts too: a killed run's download ends before the next begins.
+    exec 9<"$work"
+    if command -v flock >/dev/null && ! flock -w 60 9; then
+        die 1 "another run is at work in $work" 'wait for it, or end it'
+    fi
+}
+
 needs_network() {
     [ "$payload_size" = 0 ] && [[ $url != file://* ]]
 }

@@ -87,20 +87,6 @@ install_state() {
     fi
 }
 
-make_work_directory() {
-    work=$(work_directory)
-    mkdir -p -- "${work%/*}" || die 1 "${work%/*} cannot be made" 'make it writable and run the same command again'
-    [ ! -L "$work" ] || die 1 "$work is a link" 'remove it and run the same command again'
-    if [ ! -d "$work" ]; then
-        mkdir -m 700 -- "$work" || die 1 "$work cannot be made" 'make /opt writable and run the same command again'
-    fi
-    # Held by what this script starts too: a killed run's download ends before the next begins.
-    exec 9<"$work"
-    if command -v flock >/dev/null && ! flock -w 60 9; then
-        die 1 "another run is at work in $work" 'wait for it, or end it'
-    fi
-}
-
 unpack() {
     local role arguments=() status=0
     for role in "${roles[@]}"; do arguments+=(--role "$role"); done
@@ -149,7 +135,7 @@ install_product() {
         finish 0 'installed already' "$what" "$(next_hint)"
         ;;
     roles) die 1 "this host is $(installed_roles), not ${roles[*]}" 'give the role that it has; on a host that runs, pkgpanda role changes it' ;;
-    other) die 1 "/opt/mesosphere holds $(installed_id)" 'take a fresh host; this script installs only where nothing is' ;;
+    other) die 1 "/opt/mesosphere holds $(installed_id)" 'bring it here with dcos_node_upgrade.sh from the same place, or take a fresh host' ;;
     esac
     begin fetch
     make_work_directory

@@ -95,7 +95,7 @@ check_earlier_install() {
         ;;
     *)
         fail $name "/opt/mesosphere holds $(installed_id)" \
-            "take a fresh host, or upgrade this one; this script installs only where nothing is"
+            "bring this one here with dcos_node_upgrade.sh from the same place, or take a fresh host"
         ;;
     esac
 }

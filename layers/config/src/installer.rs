@@ -127,75 +127,102 @@ pub const BEGINNING: &str = "#!/bin/bash\n\
     # Installs this host's part of a DC/OS cluster; `--help` tells how. Made by `bake configure`.\n";
 
 fn render(data: &InstallerData, payload_offset: usize) -> Result<String, Error> {
-    // One group, which runs when all of it has been read: nothing of a script that was cut off runs, not even the
-    // first letters of a name.
-    let mut text = String::from(BEGINNING);
-    text.push_str(
-        "# shellcheck disable=SC2016,SC2317 # values are words, whatever they look like; main ends the script\n\
-         {\n\
-         set -euo pipefail\n\n",
-    );
-    text.push_str(
-        &block(data, payload_offset)
-            .map_err(|reason| Error::Render { what: "the installer".to_owned(), reason })?,
-    );
-    for piece in PIECES {
-        text.push('\n');
-        text.push_str(piece);
-    }
-    text.push_str("\nmain \"$@\"\nexit\n}\n");
+    let block = block(data, payload_offset)
+        .map_err(|reason| Error::Render { what: "the installer".to_owned(), reason })?;
+    let mut text = whole(BEGINNING, &block, &PIECES);
     if data.payload.is_some() {
         text.push_str(END);
     }
     Ok(text)
 }
 
+/// A script of a data block and pieces, the last of which has `main`.
+pub(crate) fn whole(beginning: &str, block: &str, pieces: &[&str]) -> String {
+    // One group, which runs when all of it has been read: nothing of a script that was cut off runs, not even the
+    // first letters of a name.
+    let mut text = String::from(beginning);
+    text.push_str(
+        "# shellcheck disable=SC2016,SC2317 # values are words, whatever they look like; main ends the script\n\
+         {\n\
+         set -euo pipefail\n\n",
+    );
+    text.push_str(block);
+    for piece in pieces {
+        text.push('\n');
+        text.push_str(piece);
+    }
+    text.push_str("\nmain \"$@\"\nexit\n}\n");
+    text
+}
+
+/// Data as constants of a script, every word quoted.
+#[derive(Debug, Default)]
+pub(crate) struct Block {
+    pub(crate) text: String,
+}
+
+impl Block {
+    /// A word.
+    pub(crate) fn one(&mut self, name: &str, value: &str) -> Result<(), String> {
+        self.text.push_str(&format!("declare -r {name}={}\n", word(value)?));
+        Ok(())
+    }
+
+    /// Several words.
+    pub(crate) fn list(&mut self, name: &str, comment: &str, values: &[String]) -> Result<(), String> {
+        self.text.push_str(&format!("# {comment}\ndeclare -ra {name}=("));
+        for value in values {
+            self.text.push_str(&format!("\n    {}", word(value)?));
+        }
+        self.text.push_str(if values.is_empty() { ")\n" } else { "\n)\n" });
+        Ok(())
+    }
+
+    /// What every script names: the configuration, its document and its program.
+    pub(crate) fn of(data: &InstallerData) -> Result<Self, String> {
+        let mut block = Self::default();
+        block.one("config_id", &data.config_id)?;
+        block.one("cluster_name", &data.cluster_name)?;
+        block.one("bootstrap_url", &data.bootstrap_url)?;
+        for (name, blob) in [("product", &data.product), ("pkgpanda", &data.pkgpanda)] {
+            block.one(&format!("{name}_path"), &blob.path)?;
+            block.one(&format!("{name}_sha256"), &blob.sha256.to_string())?;
+            block.one(&format!("{name}_size"), &blob.size.to_string())?;
+        }
+        block.one("pkgpanda_machine", &data.machine)?;
+        block.one("payload_size", &data.payload.map_or(0, |payload| payload.size).to_string())?;
+        Ok(block)
+    }
+}
+
+/// Three words for each file.
+pub(crate) fn words(blobs: &[Blob]) -> Vec<String> {
+    let parts = |blob: &Blob| [blob.path.clone(), blob.sha256.to_string(), blob.size.to_string()];
+    blobs.iter().flat_map(parts).collect()
+}
+
 /// The data as constants, every word quoted.
 fn block(data: &InstallerData, payload_offset: usize) -> Result<String, String> {
-    let InstallerData { product, pkgpanda, preflight, payload, .. } = data;
-    let mut block = String::new();
-    let mut one = |name: &str, value: &str| -> Result<(), String> {
-        block.push_str(&format!("declare -r {name}={}\n", word(value)?));
-        Ok(())
-    };
-    one("config_id", &data.config_id)?;
-    one("cluster_name", &data.cluster_name)?;
-    one("bootstrap_url", &data.bootstrap_url)?;
-    for (name, blob) in [("product", product), ("pkgpanda", pkgpanda)] {
-        one(&format!("{name}_path"), &blob.path)?;
-        one(&format!("{name}_sha256"), &blob.sha256.to_string())?;
-        one(&format!("{name}_size"), &blob.size.to_string())?;
-    }
-    one("pkgpanda_machine", &data.machine)?;
-    one("payload_offset", &payload_offset.to_string())?;
-    one("payload_size", &payload.map_or(0, |payload| payload.size).to_string())?;
-    one("payload_sha256", &payload.map_or_else(String::new, |payload| payload.sha256.to_string()))?;
-    one("preflight_docker", if preflight.docker { "yes" } else { "" })?;
-    one("preflight_free_space_mb", &preflight.free_space_mb.to_string())?;
-    one("preflight_not_before", &NOT_BEFORE.to_string())?;
+    let InstallerData { preflight, payload, .. } = data;
+    let mut block = Block::of(data)?;
+    block.one("payload_offset", &payload_offset.to_string())?;
+    block.one("payload_sha256", &payload.map_or_else(String::new, |payload| payload.sha256.to_string()))?;
+    block.one("preflight_docker", if preflight.docker { "yes" } else { "" })?;
+    block.one("preflight_free_space_mb", &preflight.free_space_mb.to_string())?;
+    block.one("preflight_not_before", &NOT_BEFORE.to_string())?;
 
-    let mut list = |name: &str, comment: &str, values: &[String]| -> Result<(), String> {
-        block.push_str(&format!("# {comment}\ndeclare -ra {name}=("));
-        for value in values {
-            block.push_str(&format!("\n    {}", word(value)?));
-        }
-        block.push_str(if values.is_empty() { ")\n" } else { "\n)\n" });
-        Ok(())
-    };
-    let parts = |blob: &Blob| [blob.path.clone(), blob.sha256.to_string(), blob.size.to_string()];
-    let blobs: Vec<_> = data.blobs.iter().flat_map(parts).collect();
     let port = |(role, ports): (&String, &Vec<u16>)| -> Vec<String> {
         ports.iter().map(|port| format!("{role} {port}")).collect()
     };
     let ports: Vec<_> = preflight.ports.iter().flat_map(port).collect();
     let sysctls: Vec<_> = preflight.sysctls.iter().map(|(key, value)| format!("{key} {value}")).collect();
-    list("blobs", "Path, sha256 and size of each file.", &blobs)?;
-    list("secrets", "Files that come apart.", &data.secrets)?;
-    list("known_roles", "What a host may be.", &data.roles)?;
-    list("preflight_commands", "Programs that have to be there.", &preflight.commands)?;
-    list("preflight_ports", "Ports that have to be free, after the role.", &ports)?;
-    list("preflight_sysctls", "Kernel settings.", &sysctls)?;
-    list("preflight_modules", "Kernel modules.", &preflight.modules)?;
-    list("preflight_work_directories", "Where agents work.", &preflight.work_directories)?;
-    Ok(block)
+    block.list("blobs", "Path, sha256 and size of each file.", &words(&data.blobs))?;
+    block.list("secrets", "Files that come apart.", &data.secrets)?;
+    block.list("known_roles", "What a host may be.", &data.roles)?;
+    block.list("preflight_commands", "Programs that have to be there.", &preflight.commands)?;
+    block.list("preflight_ports", "Ports that have to be free, after the role.", &ports)?;
+    block.list("preflight_sysctls", "Kernel settings.", &sysctls)?;
+    block.list("preflight_modules", "Kernel modules.", &preflight.modules)?;
+    block.list("preflight_work_directories", "Where agents work.", &preflight.work_directories)?;
+    Ok(block.text)
 }

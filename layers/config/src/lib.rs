@@ -29,6 +29,7 @@ pub mod single;
 pub mod table;
 pub mod template;
 pub mod types;
+pub mod upgrade;
 pub mod yaml;
 
 pub use calculate::Files;

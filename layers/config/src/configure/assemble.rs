@@ -14,6 +14,7 @@ use crate::identity::Inputs;
 use crate::installer::{self, InstallerData};
 use crate::packages::{self, CheckBins, Made};
 use crate::serve::{self, INSTALLER, Item, Page, Release, Row};
+use crate::upgrade::{self, UPGRADER};
 use crate::{Body, ConfigFile, Effective, Error, Target};
 
 /// Where hosts find which list of packages is theirs.
@@ -106,7 +107,8 @@ impl Parts<'_> {
             ..InstallerData::of(&product, &document)
         };
         let script = installer::script(&data)?;
-        let texts = self.texts(&data, &script, &product, &made)?;
+        let upgrader = Item::bytes(UPGRADER, upgrade::script(&data, &product)?).executable();
+        let texts = self.texts(&data, &script, upgrader, &product, &made)?;
         Ok(Named { product, made, data, script, texts })
     }
 
@@ -165,6 +167,7 @@ impl Parts<'_> {
         &self,
         data: &InstallerData,
         script: &[u8],
+        upgrader: Item,
         product: &Product,
         made: &[Made],
     ) -> Result<Vec<Item>, Error> {
@@ -186,6 +189,7 @@ impl Parts<'_> {
         let blob = |name: &str, blob: &Blob| row(name, &blob.path, blob.sha256, blob.size);
         let mut files = vec![
             row(INSTALLER, INSTALLER, Digest::of(script), script.len() as u64),
+            row(UPGRADER, UPGRADER, upgrader.sha256, upgrader.size),
             blob("pkgpanda", &product.pkgpanda),
             blob(&format!("bootstrap {}", product.bootstrap.id), &product.bootstrap.blob),
         ];
@@ -206,7 +210,7 @@ impl Parts<'_> {
             files,
         };
         let mut texts: Vec<_> = examples.into_iter().map(|(path, bytes)| Item::bytes(path, bytes)).collect();
-        texts.push(page.item()?);
+        texts.extend([page.item()?, upgrader]);
         Ok(texts)
     }
 
