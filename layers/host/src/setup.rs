@@ -37,10 +37,26 @@ const SECRET_LIMIT: u64 = 1 << 20;
 /// # Errors
 /// Everything that could not be done.
 pub fn derive(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -> Result<(), Failure> {
+    parts(host, present, true, say)
+}
+
+/// The same, with what operators say about roles left as it is.
+fn derive_but_roles(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -> Result<(), Failure> {
+    parts(host, present, false, say)
+}
+
+fn parts(
+    host: &Host,
+    present: &Present,
+    with_roles: bool,
+    say: &mut dyn FnMut(String),
+) -> Result<(), Failure> {
     let mut problems = Vec::new();
     let mut keep = |result: Result<(), Failure>| problems.extend(result.err());
     keep(persist(host, present, say));
-    keep(roles::mirror(&host.root, &present.generation.roles, say));
+    if with_roles {
+        keep(roles::mirror(&host.root, &present.generation.roles, say));
+    }
     // The rest is the business of the machine that runs from this root, and is made there at every boot.
     if host.root.is_running() {
         keep(derive_running(host, present, say));
@@ -62,7 +78,6 @@ fn derive_running(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -
             let at = place::path(&format!("{HOME}/{}", present.number.directory()));
             keep(sysctl::set(root, &at, &units, say));
             if host.systemd == Systemd::Running {
-                keep(units::watch(host));
                 keep(units::write(host, present, &units, say));
             }
         }

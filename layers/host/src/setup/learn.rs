@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{derive, sources, units};
+use super::{derive, derive_but_roles, sources, units};
 use crate::activate::{self, Stop, Wanted};
 use crate::generation::{Generation, Number};
 use crate::host::{Host, Present};
@@ -67,8 +67,9 @@ pub fn set_up(host: &Host, say: &mut dyn FnMut(String)) -> Result<SetUp, Failure
     }
     let now = host.current()?;
     if let Some(failure) = failed {
-        // A host that cannot be what it is asked to be still starts as what it was.
-        let derived = if now.number == present.number { derive(host, &now, say) } else { Ok(()) };
+        // A host that cannot be what it is asked to be still starts as what it was. Nobody's word is lost: the next
+        // run tries again.
+        let derived = if now.number == present.number { derive_but_roles(host, &now, say) } else { Ok(()) };
         return Err(Failure::each([failure].into_iter().chain(derived.err()).collect()));
     }
     let Present { number, generation, .. } = now;
