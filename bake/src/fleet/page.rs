@@ -81,7 +81,8 @@ pub fn page(fleet: &Fleet) -> Result<String, minijinja::Error> {
     let configurations = fleet.configurations();
     let configurations: Vec<(String, usize)> =
         configurations.iter().map(|(id, count)| (configuration(id.as_deref()), *count)).collect();
-    environment.get_template("page")?.render(Value::from(Serde(Page {
+    // The template's last line break is not among what it renders.
+    let page = environment.get_template("page")?.render(Value::from(Serde(Page {
         hosts: fleet.count(),
         clean: fleet.clean(),
         one: fleet.is_one(),
@@ -89,7 +90,8 @@ pub fn page(fleet: &Fleet) -> Result<String, minijinja::Error> {
         found: found.collect(),
         configurations,
         problems: fleet.problems.clone(),
-    })))
+    })))?;
+    Ok(page + "\n")
 }
 
 fn shown(fleet: &Fleet, rank: usize, name: &str, digest: &str, state: &State) -> Shown {

@@ -13,14 +13,14 @@ const NAME: usize = 40;
 pub fn table(fleet: &Fleet) -> String {
     let head = ["STATE", "HOSTS", "CLEAN", "CONFIGURATION", "GENERATION", "NAMES"].map(str::to_owned);
     let rows = fleet.ranked().into_iter().map(|(name, _, state)| row(name, state));
-    let mut text = columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>());
+    let mut text = columns(&std::iter::once(head).chain(rows).collect::<Vec<_>>(), &[1]);
     let (hosts, states) = (counted(fleet.count(), "host"), counted(fleet.states.len(), "state"));
     text.push_str(&format!("{hosts}, {} clean, {states}\n", fleet.clean()));
     let configurations = fleet.configurations();
     if configurations.len() > 1 {
         text.push_str("\nConfigurations:\n");
         let line = |(id, count): &(Option<String>, usize)| [count.to_string(), configuration(id.as_deref())];
-        text.push_str(&columns(&configurations.iter().map(line).collect::<Vec<_>>()));
+        text.push_str(&columns(&configurations.iter().map(line).collect::<Vec<_>>(), &[0]));
     }
     let found = fleet.found();
     if !found.is_empty() {
@@ -31,7 +31,7 @@ pub fn table(fleet: &Fleet) -> String {
             [it.hosts.to_string(), it.states.len().to_string(), what, path]
         };
         let lines = found.iter().take(LINES).map(line);
-        text.push_str(&columns(&std::iter::once(head).chain(lines).collect::<Vec<_>>()));
+        text.push_str(&columns(&std::iter::once(head).chain(lines).collect::<Vec<_>>(), &[0, 1]));
         if found.len() > LINES {
             text.push_str(&format!("and {} more: --html and --json list them all\n", found.len() - LINES));
         }
@@ -69,18 +69,14 @@ fn cut(name: &str) -> String {
     }
 }
 
-/// Columns side by side: numbers to the right, texts to the left.
-fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+/// Columns side by side: texts to the left, and those of `numbers` to the right.
+fn columns<const N: usize>(rows: &[[String; N]], numbers: &[usize]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
-    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let numbers: [bool; N] = std::array::from_fn(|column| {
-        rows.iter().skip(usize::from(rows.len() > 1)).all(|row| is_number(&row[column]))
-    });
     let line = |row: &[String; N]| {
         let cell = |column: usize| {
             let (text, width) = (&row[column], widths[column]);
-            if numbers[column] { format!("{text:>width$}") } else { format!("{text:<width$}") }
+            if numbers.contains(&column) { format!("{text:>width$}") } else { format!("{text:<width$}") }
         };
         let cells: Vec<_> = (0..N).map(cell).collect();
         format!("{}\n", cells.join("  ").trim_end())

@@ -109,7 +109,7 @@ fn hostile_texts_turn_nothing_around_on_a_terminal() {
     let fleet = fleet(&[&hostile]);
     let table = table(&fleet);
     assert!(!table.contains(['\u{1b}', '\r', '\u{7}']), "{table:?}");
-    assert_eq!(table.lines().count(), 6, "{table}");
+    assert_eq!(table.lines().count(), 7, "{table}");
     let page = page(&fleet).unwrap();
     assert!(!page.contains(['\u{1b}', '\u{7}']) && page.matches("<script>").count() == 1, "{page}");
     assert!(page.contains("&lt;script&gt;"), "{page}");
