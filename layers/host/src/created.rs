@@ -8,19 +8,18 @@
 
 mod ground;
 mod keep;
+mod lay;
 mod parent;
 mod plan;
+mod record;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
-use bake_base::json;
-use bake_tree::{Content, EditError, Follow, Metadata, Node, Tree, TreePath};
+use bake_tree::{Tree, TreePath};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
-use crate::files::{self, read};
-use crate::generation::{Generation, Number, RECORD as GENERATION};
+use crate::generation::Generation;
 use crate::host::HOME;
 use crate::integration::{self, HostEntry};
 use crate::place::{self, Root, path};
@@ -28,17 +27,15 @@ use crate::{Failure, GroupName, PackageName, Role, UserName};
 
 pub(crate) use ground::Ground;
 pub(crate) use keep::{Gone, place_of as kept_at, put_back, write};
+pub(crate) use lay::Laid;
 pub(crate) use parent::{drop_parent, finish_parent, is_unrecorded, make_parent, unrecord_parent};
 use plan::Plan;
+pub use record::{Origin, Record};
 
-/// The revision of the record's format.
-const SCHEMA: &str = "bake-created-1";
 /// The record's name in the install root.
 pub const CREATED: &str = "created.json";
 /// Where an install root keeps what was replaced, by its path.
 pub const REPLACED: &str = "replaced";
-/// The longest record, in bytes.
-const LIMIT: u64 = 64 << 20;
 /// Where state directories lie.
 const STATE: &str = "var/lib/dcos";
 /// The files that hold accounts.
@@ -46,43 +43,6 @@ pub(crate) const ACCOUNTS: [&str; 4] = ["etc/passwd", "etc/shadow", "etc/group",
 /// What tools leave beside those: what they were before, and a lock.
 const BACKUPS: [&str; 4] = ["etc/passwd-", "etc/shadow-", "etc/group-", "etc/gshadow-"];
 pub(crate) const ACCOUNTS_LOCK: &str = "etc/.pwd.lock";
-
-/// The record. Paths are absolute, and never lead through a link.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    schema: String,
-    /// Directories: removed if they are empty by then.
-    pub directories: BTreeSet<String>,
-    /// Files and links.
-    pub files: BTreeMap<String, Origin>,
-    /// Those of `files` in whose place something else was: it is kept in the install root.
-    pub replaced: BTreeSet<String>,
-    /// Directories that are removed with everything in them.
-    pub state: BTreeSet<String>,
-    /// Users.
-    pub users: BTreeSet<UserName>,
-    /// Groups.
-    pub groups: BTreeSet<String>,
-}
-
-/// What a file is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// Has the product started at boot.
-    Host,
-    /// Came with the product, and goes when another product lacks it.
-    Product,
-    /// A secret of the product.
-    Secret,
-    /// Says what the host is.
-    Role,
-    /// Holds accounts: removed if nothing is left in it.
-    Accounts,
-    /// Left by tools that change accounts.
-    Tool,
-}
 
 /// Something outside of the install root that is about to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,71 +112,6 @@ fn accounts(
     users.chain(top).chain(state).collect()
 }
 
-impl Default for Record {
-    fn default() -> Self {
-        Self {
-            schema: SCHEMA.to_owned(),
-            directories: BTreeSet::new(),
-            files: BTreeMap::new(),
-            replaced: BTreeSet::new(),
-            state: BTreeSet::new(),
-            users: BTreeSet::new(),
-            groups: BTreeSet::new(),
-        }
-    }
-}
-
-impl Record {
-    /// Reads a record.
-    ///
-    /// # Errors
-    /// What is wrong with it, in words.
-    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let record: Self = serde_json::from_slice(bytes)
-            .map_err(|error| format!("is no record of what was created: {error}"))?;
-        if record.schema != SCHEMA {
-            return Err(format!(
-                "has the schema `{}`: expected {SCHEMA}; take a newer pkgpanda",
-                record.schema
-            ));
-        }
-        let paths = record.directories.iter().chain(record.files.keys()).chain(&record.replaced);
-        for path in paths.chain(&record.state) {
-            let place = TreePath::from_root(path.as_bytes()).map_err(|error| format!("names {error}"))?;
-            let home = self::path(HOME);
-            if place.is_root() || shown(&place)? != *path || place.starts_with(&home) {
-                return Err(format!("names `{path}`: expected an absolute path outside of /{HOME}"));
-            }
-        }
-        let is_state = |path: &&String| path.ends_with("/dcos") || path.contains("/dcos/");
-        match record.state.iter().find(|path| !is_state(path)) {
-            None => Ok(record),
-            Some(path) => Err(format!("names the state directory `{path}`: expected /{STATE} and below")),
-        }
-    }
-
-    /// The record's bytes.
-    pub fn to_json(&self) -> Vec<u8> {
-        json::to_canonical(self).expect("its keys are texts")
-    }
-
-    /// That of an install root, which is empty if there is none.
-    pub(crate) fn read(root: &Root, home: &TreePath) -> Result<Self, Failure> {
-        let at = home.join(CREATED.as_bytes());
-        let Some(bytes) = read(root, &at, LIMIT)? else { return Ok(Self::default()) };
-        Self::parse(&bytes).map_err(|reason| Failure::new(format!("`{}` {reason}", root.shown(&at))))
-    }
-
-    /// Writes the record of a host, unless it is the one `before`.
-    pub(crate) fn replace(&self, root: &Root, before: &Self) -> Result<(), Failure> {
-        if self == before {
-            return Ok(());
-        }
-        let file = HostEntry { mode: 0o644, content: self.to_json() };
-        files::put(root, &path(HOME).join(CREATED.as_bytes()), &file).map(drop)
-    }
-}
-
 /// Writes down what is about to be made, unless it is recorded or there already, and keeps what is going to be
 /// replaced. Nothing is written if nothing is new.
 pub(crate) fn note(root: &Root, things: &[Created]) -> Result<(), Failure> {
@@ -255,54 +150,6 @@ pub(crate) fn drop_stale<'a>(
         record.replaced.remove(recorded);
     }
     record.replace(root, &before)
-}
-
-/// A record and everything that it says is kept, on their way into an install root.
-pub(crate) struct Laid {
-    record: Record,
-    kept: BTreeMap<TreePath, (Metadata, Node)>,
-}
-
-impl Laid {
-    /// What an install root is to have when `things` are going to be made in `ground`.
-    pub(crate) fn new(ground: &dyn Ground, things: &[Created]) -> Result<Self, Failure> {
-        let Plan { record, keep } = plan::plan(ground, &Record::default(), things)?;
-        let kept = keep.into_iter().map(|path| Ok((path.clone(), ground.original(&path)?)));
-        Ok(Self { record, kept: kept.collect::<Result<_, Failure>>()? })
-    }
-
-    /// With directories that are there by now, and are ours.
-    pub(crate) fn with(mut self, made: &[TreePath]) -> Result<Self, Failure> {
-        for path in made {
-            self.record.directories.insert(shown(path).map_err(Failure::new)?);
-        }
-        Ok(self)
-    }
-
-    /// Puts it into the install root at `at` of a tree, as old as the first generation.
-    pub(crate) fn lay(self, tree: &mut Tree, at: &TreePath) -> Result<(), Failure> {
-        let below = |path: &TreePath| path.components().fold(at.clone(), |at, name| at.join(name));
-        let generation = below(&path(&format!("{}/{GENERATION}", Number::FIRST.directory())));
-        let time = tree.lookup(&generation, Follow::Parents);
-        let time = time.map_or(Metadata::AT_EPOCH, |id| tree.inode(id).metadata.mtime);
-        let dated = |mode| Metadata { mtime: time, ..Metadata::root(mode) };
-        let put = |tree: &mut Tree| {
-            let content = Node::File(Content::bytes(self.record.to_json()));
-            tree.put(&at.join(CREATED.as_bytes()), dated(0o644), content)?;
-            for (path, (metadata, node)) in self.kept {
-                let kept = keep::place_of(at, &path);
-                let mut directory = TreePath::root();
-                let (parent, _) = kept.split().expect("it lies in the install root");
-                for name in parent.components() {
-                    directory = directory.join(name);
-                    tree.make_directory(&directory, dated(0o755))?;
-                }
-                tree.put(&kept, metadata, node)?;
-            }
-            Ok(())
-        };
-        put(tree).map_err(|error: EditError| Failure::of(&error))
-    }
 }
 
 /// Puts the record of what a product is about to get in this very tree into its install root at `at`, with what
@@ -348,3 +195,6 @@ pub(crate) fn enter(root: &Root, at: &TreePath) -> Result<Option<OwnedFd>, Failu
     }
     Ok(Some(directory))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ mod yard;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -49,11 +49,20 @@ fn furnish(root: &Path) {
 fn snapshot(root: &Path) -> BTreeMap<String, String> {
     let entry = |(path, entry): (Vec<u8>, listing::Entry)| {
         let content = matches!(entry.kind, listing::Kind::File { .. })
-            .then(|| fs::read_to_string(listing::at(root, &path)).unwrap());
+            .then(|| fs::read(listing::at(root, &path)).unwrap().escape_ascii().to_string());
         let text = format!("{:?} {:o} {:?} {content:?}", entry.kind, entry.mode, entry.owner);
         (listing::shown(&path), text)
     };
     listing::list(root).into_iter().map(entry).collect()
+}
+
+/// The same of some directories of a root.
+fn snapshot_of(root: &Path, directories: &[&str]) -> BTreeMap<String, String> {
+    let one = |directory: &&str| {
+        let listed = snapshot(&root.join(directory)).into_iter();
+        listed.map(|(path, entry)| (format!("/{directory}{path}"), entry)).collect::<Vec<_>>()
+    };
+    directories.iter().flat_map(one).collect()
 }
 
 /// What differs between two roots.
@@ -322,4 +331,101 @@ fn a_record_that_names_what_nobody_makes_is_refused() {
         assert!(said.contains("created.json` names"), "{said}");
         assert_eq!(differences(&before, &snapshot(&yard.root())), [""; 0]);
     }
+}
+
+/// A Debian root file system that nobody else changes; none if it was not made or cannot be used here.
+fn debian(yard: &Yard) -> Option<()> {
+    let tar = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("rootfs/debian-12.tar");
+    let is_root = fs::metadata("/proc/self").map(|own| own.uid() == 0).unwrap();
+    if !is_root || !tar.is_file() {
+        return None;
+    }
+    let mut extract = Command::new("tar");
+    extract.arg("--numeric-owner").arg("-xpf").arg(tar).arg("-C").arg(yard.root());
+    extract.args(["--exclude=./usr/share/*", "--exclude=usr/share/*"]);
+    assert!(extract.status().unwrap().success());
+    Some(())
+}
+
+/// Runs a script in the root of a yard.
+fn within(yard: &Yard, script: &str) -> String {
+    let chroot = r#"mount -t proc none "$1/proc"; exec chroot "$1" sh -euc "$2""#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-euc", chroot, "sh"]).arg(yard.root()).arg(script);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn users_and_their_files_leave_a_debian_host_needs_root() {
+    let more =
+        Package::new("more--1").info(r#"{"username": "dcos_more", "group": "adm", "state_directory": true}"#);
+    let [hello, program] = packages();
+    let yard = Yard::new(&[hello, program, more]);
+    if debian(&yard).is_none() {
+        return;
+    }
+    let root = yard.root();
+    let etc = || {
+        let all = snapshot_of(&root, &["etc", "opt", "var/lib"]);
+        all.into_iter().filter(|(path, _)| !path.ends_with("/.updated")).collect::<BTreeMap<_, _>>()
+    };
+    let before = etc();
+    yard.install(&["master"]);
+    // As the first boot has it, by the host's own tools; and a service that writes.
+    put(
+        &root.join("run/sysusers.d/dcos.conf"),
+        "u dcos_hello - \"DCOS System User\" /opt/mesosphere /sbin/nologin\n\
+         u dcos_more -:adm \"DCOS System User\" /opt/mesosphere /sbin/nologin\n",
+        0o644,
+    );
+    put(
+        &root.join("run/tmpfiles.d/dcos.conf"),
+        "d /var/lib/dcos 0755 root root -\nd /var/lib/dcos/hello 0755 dcos_hello root -\n",
+        0o644,
+    );
+    within(&yard, "systemd-sysusers dcos.conf; systemd-tmpfiles --create dcos.conf");
+    put(&root.join("var/lib/dcos/hello/deep/data"), "data", 0o600);
+    let made = within(&yard, "getent passwd dcos_hello; getent group dcos_hello; getent passwd dcos_more");
+    assert_eq!(made.lines().count(), 3, "{made}");
+    assert_ne!(etc(), before);
+    let said = yard.done(&["uninstall", "--yes"]);
+    assert!(said.contains("removed dcos_hello from /etc/passwd\n"), "{said}");
+    assert!(said.contains("removed /var/lib/dcos and everything in it\n"), "{said}");
+    assert_eq!(differences(&before, &etc()), [""; 0]);
+    within(&yard, "pwck --read-only --quiet || test $? = 2; grpck --read-only");
+
+    // Once more, with an operator who has put things together in the meantime.
+    yard.install(&["master"]);
+    within(&yard, "systemd-sysusers dcos.conf; useradd --no-create-home bob");
+    within(
+        &yard,
+        "usermod --append --groups dcos_hello,audio dcos_more; usermod --append --groups audio bob",
+    );
+    yard.done(&["uninstall", "--yes"]);
+    let left = within(
+        &yard,
+        "getent passwd bob; getent group audio; grep -c dcos_ /etc/passwd /etc/*shadow* /etc/group* || :",
+    );
+    assert!(left.contains("bob:x:") && left.contains(":bob\n") && !left.contains("dcos_more"), "{left}");
+    assert!(left.lines().skip(2).all(|line| line.ends_with(":0")), "{left}");
+    within(&yard, "pwck --read-only --quiet || test $? = 2; grpck --read-only");
+}
+
+#[test]
+fn users_are_not_touched_while_another_program_changes_them_needs_root() {
+    let (yard, _) = installed();
+    fs::write(yard.root().join("etc/.pwd.lock"), "").unwrap();
+    let mut holder = Command::new("python3");
+    let script = "import fcntl,sys,time; f=open(sys.argv[1],'w'); fcntl.lockf(f,fcntl.LOCK_EX); print('held',flush=True); time.sleep(2)";
+    holder.args(["-c", script]).arg(yard.root().join("etc/.pwd.lock")).stdout(Stdio::piped());
+    let mut holder = holder.spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(holder.stdout.as_mut().unwrap()), &mut line)
+        .unwrap();
+    let begun = std::time::Instant::now();
+    yard.done(&["uninstall", "--yes"]);
+    assert!(begun.elapsed() > Duration::from_secs(1), "it waits");
+    holder.wait().unwrap();
 }
