@@ -20,12 +20,12 @@ use clap::{Args, Parser, Subcommand};
 
 use global::{Global, print, print_json};
 
-/// Unpacks and verifies what `bake configure` made, on the host that it is for
+/// Installs what `bake configure` made on the host that it is for, and changes, checks and mends it there
 #[derive(Debug, Parser)]
 #[command(
     name = "pkgpanda",
     version,
-    after_help = "Status: 0 done, or so already; 1 failed, and nothing is installed that was not; 2 wrong usage."
+    after_help = "Status: 0 done, or so already; 1 failed, and the host is what it was unless the message says otherwise; 2 wrong usage."
 )]
 struct Cli {
     #[command(flatten)]
