@@ -14,6 +14,8 @@ mod refusals;
 mod roles;
 #[path = "activate/rollback.rs"]
 mod rollback;
+#[path = "activate/services.rs"]
+mod services;
 #[allow(dead_code)]
 #[path = "support/yard.rs"]
 mod yard;
