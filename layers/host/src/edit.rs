@@ -80,6 +80,10 @@ pub fn edit(
 ) -> Result<Edited, Failure> {
     let present = host.current()?;
     let Target { package, path } = target;
+    // Somebody may have activated another version while an editor was open.
+    if !present.generation.active.contains_key(package) {
+        return Err(Failure::new(format!("`{package}` is not active: expected a file of an active package")));
+    }
     let was = overrides::name_of(&present.generation.overrides, package, path);
     let name = keep.or(was).unwrap_or(LOCAL).to_owned();
     overrides::copy(&name, package, path)?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use crate::ground::{copies, host, read};
+use crate::ground::{app, copies, host, read};
 use crate::yard::Yard;
 
 /// Runs an edit of `etc/app.conf` on a terminal of its own, with an editor that is a line of shell.
@@ -70,7 +70,25 @@ fn what_somebody_else_has_changed_meanwhile_is_not_overwritten() {
     let (done, said) = on_a_terminal(&yard, &editor, "");
     assert!(!done && said.contains("has been changed by somebody else meanwhile"), "{said}");
     assert_eq!(read(&yard, "etc/app.conf"), "theirs\n");
-    let draft = copies(&yard).into_iter().find(|name| name.ends_with(".unfinished")).unwrap();
+    kept(&yard, &said, "mine\n");
+
+    // So is another version of the package.
+    let yard = host();
+    yard.add(&app("app--2"));
+    let root = yard.root().display().to_string();
+    let editor = format!(
+        r#"echo mine >"$2"
+        '{program}' --root '{root}' swap app--2 </dev/null >/dev/null"#
+    );
+    let (done, said) = on_a_terminal(&yard, &editor, "");
+    assert!(!done && said.contains("`app--1` is not active"), "{said}");
+    assert_eq!(yard.done(&["edit", "--list"]), "");
+    kept(&yard, &said, "mine\n");
+}
+
+/// What an operator wrote in vain is not lost.
+fn kept(yard: &Yard, said: &str, text: &str) {
+    let draft = copies(yard).into_iter().find(|name| name.ends_with(".unfinished")).unwrap();
     assert!(said.contains(&draft), "{said}");
-    assert_eq!(fs::read_to_string(yard.home("overrides").join(draft)).unwrap(), "mine\n");
+    assert_eq!(fs::read_to_string(yard.home("overrides").join(draft)).unwrap(), text);
 }
