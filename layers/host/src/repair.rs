@@ -104,14 +104,14 @@ pub fn repair(
     let undone = undone(&now, request);
     if !undone.is_empty() {
         let mut wanted = Wanted::of(&now.present);
-        undone.iter().for_each(|name| drop(wanted.overrides.remove(name)));
+        wanted.overrides.retain(|name, _| !undone.contains(name));
         match activate::change(host, lock, &wanted, Stop::Gone, &mut tell) {
             Ok(_) => undone.iter().for_each(|name| tell(format!("undid the override {name}"))),
             Err(failure) => drop(problems.insert("overrides".to_owned(), failure.to_string())),
         }
         now = survey(host, options(request))?;
     }
-    let report = audit::report(host, &now)?;
+    let report = audit::report(host, &now);
     Ok(Repaired { done, left: left(&report, &problems), report })
 }
 

@@ -38,11 +38,21 @@ fn a_host_as_it_was_installed_is_clean_and_says_so_in_one_line() {
 
 #[test]
 fn each_kind_of_difference_is_found_and_named_and_no_other() {
+    find(all());
+}
+
+#[test]
+fn as_root_other_owners_and_devices_are_found_too() {
+    find(as_root());
+}
+
+/// Does each damage alone, and has an audit find it and nothing else.
+fn find(damages: Vec<Damage>) {
     let ground = Ground::new();
     let clean = ground.audit(&[]);
     let mut states = std::collections::BTreeSet::from([(clean.state, clean.host)]);
     let kept = ground.at("kept");
-    for Damage { name, harm, expected } in all().into_iter().chain(as_root()) {
+    for Damage { name, harm, expected } in damages {
         copy(&ground.root(), &kept);
         harm(&ground);
         let report = ground.audit(&[]);
@@ -76,6 +86,69 @@ fn hosts_that_were_installed_alike_agree_whatever_their_roles() {
     ground.install(&ground.root(), &[]);
     let neutral = ground.audit(&[]);
     assert_eq!((neutral.clean, neutral.state), (true, first.state));
+}
+
+#[test]
+fn a_role_that_is_learnt_later_gives_the_digests_of_a_host_installed_for_it() {
+    let ground = Ground::new();
+    let installed = ground.audit(&[]);
+    fs::remove_dir_all(ground.root()).unwrap();
+    fs::create_dir(ground.root()).unwrap();
+    ground.install(&ground.root(), &[]);
+    let neutral = ground.audit(&[]);
+    assert_eq!((neutral.state, neutral.roles.len()), (installed.state, 0));
+    let ended = ground.run(&["role", "add", "master"]);
+    assert_eq!(ended.status, 0, "{}", ended.err);
+    let learnt = ground.audit(&[]);
+    assert!(learnt.clean, "{:?}", learnt.differences);
+    assert_eq!((learnt.state, learnt.host), (installed.state, installed.host));
+    assert_eq!((learnt.generation.to_string(), learnt.roles), ("2".to_owned(), installed.roles));
+}
+
+#[test]
+fn what_an_operator_edits_is_listed_and_is_no_damage() {
+    let ground = Ground::new();
+    let clean = ground.audit(&[]);
+    let text = ground.at("text");
+    fs::write(&text, "edited\n").unwrap();
+    let edit = |path: &str, more: &[&str]| {
+        let text = text.display().to_string();
+        let ended = ground.run(&[&["edit", path, "--from", &text][..], more].concat());
+        assert_eq!(ended.status, 0, "{}", ended.err);
+    };
+    edit("/opt/mesosphere/etc/shared/settings", &[]);
+    edit("/opt/mesosphere/packages/hello--1/share/large", &["--keep", "big"]);
+    let report = ground.audit(&[]);
+    assert_eq!(report.differences, []);
+    assert!(!report.clean && report.state != clean.state && report.host == clean.host);
+    let ended = ground.run(&["audit"]);
+    assert_eq!((ended.status, ended.out.lines().next()), (1, Some("0 differences")));
+    let listed: Vec<_> = ended.out.lines().skip(5).collect();
+    assert_eq!(
+        listed,
+        [
+            "override big /opt/mesosphere/packages/hello--1/share/large",
+            "override local /opt/mesosphere/packages/hello--1/etc/shared/settings",
+        ]
+    );
+    // Another edit is another state; one that is gone is damage.
+    let copy = ground.home("overrides/big/hello--1/share/large");
+    fs::write(&copy, "edited again\n").unwrap();
+    assert!(ground.audit(&[]).differences.is_empty() && ground.audit(&[]).state != report.state);
+    fs::remove_file(&copy).unwrap();
+    let found = ground.differences(&[]);
+    assert!(
+        found.len() == 1
+            && found[0].starts_with("missing /opt/mesosphere/overrides/big/hello--1/share/large:")
+    );
+    let ended = ground.run(&["repair", "--override", "big"]);
+    assert_eq!(ended.status, 0, "{} {}", ended.out, ended.err);
+    let mended = ground.audit(&[]);
+    assert!(
+        mended.clean && (mended.state, mended.host) == (clean.state, clean.host),
+        "{:?}",
+        mended.differences
+    );
 }
 
 #[test]

@@ -32,11 +32,18 @@ fn state(root: &Path) -> BTreeMap<String, String> {
     entries.filter(|(path, _)| path != "/opt/mesosphere/audit.cache").collect()
 }
 
-/// Damage that no repair can mend.
-const BEYOND: [&str; 0] = [];
-
 #[test]
 fn each_kind_of_damage_is_mended_to_the_byte() {
+    mend(all());
+}
+
+#[test]
+fn as_root_other_owners_and_devices_are_mended_too() {
+    mend(as_root());
+}
+
+/// Does each damage alone, and has it mended.
+fn mend(damages: Vec<Damage>) {
     let ground = Ground::new();
     // What setup adds to an installation is there before.
     ground.run(&["repair"]);
@@ -45,10 +52,7 @@ fn each_kind_of_damage_is_mended_to_the_byte() {
     let before = state(&ground.root());
     let from = ground.from().display().to_string();
     let kept = ground.at("kept");
-    for Damage { name, harm, expected } in all().into_iter().chain(as_root()) {
-        if BEYOND.contains(&name) {
-            continue;
-        }
+    for Damage { name, harm, expected } in damages {
         copy(&ground.root(), &kept);
         harm(&ground);
         let harmed = state(&ground.root());
@@ -140,6 +144,49 @@ fn without_a_repository_what_is_at_hand_is_put_back_and_the_rest_is_named() {
     );
     assert!(left.contains("hello--1.tar.xz"), "{left}");
     assert_eq!(fs::read_to_string(ground.hello("share/same")).unwrap(), "the same in two packages\n");
+}
+
+#[test]
+fn packages_are_fetched_where_nothing_is_at_hand() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    let clean = ground.audit(&[]);
+    fs::remove_file(ground.hello("bin/hello")).unwrap();
+    put(&ground.hello("share/large"), "x", 0o644);
+    let url = format!("file://{}", ground.from().display());
+    let ended = ground.run(&["repair", "--url", &url]);
+    assert_eq!(ended.status, 0, "{} {}", ended.out, ended.err);
+    assert_eq!(ground.audit(&[]), clean);
+    fs::remove_dir_all(ground.hello("")).unwrap();
+    put(&ground.from().join("packages/hello/hello--1.tar.xz"), "no package", 0o644);
+    let ended = ground.run(&["repair", "--url", &url]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    assert!(ended.out.contains("brought 10 bytes with sha256"), "{}", ended.out);
+}
+
+#[test]
+fn edits_without_a_name_are_undone_and_others_are_kept() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    let clean = ground.audit(&[]);
+    let text = ground.at("text");
+    fs::write(&text, "edited\n").unwrap();
+    for (path, more) in [("bin/hello", &[][..]), ("share/large", &["--keep", "big"])] {
+        let path = format!("/opt/mesosphere/packages/{HELLO}/{path}");
+        let text = text.display().to_string();
+        let ended = ground.run(&[&["edit", &path, "--from", &text][..], more].concat());
+        assert_eq!(ended.status, 0, "{}", ended.err);
+    }
+    let planned = ground.run(&["repair", "--plan"]);
+    assert_eq!(planned.out, "undo the override local\n");
+    let ended = ground.run(&["repair"]);
+    assert_eq!(ended.status, 0, "{} {}", ended.out, ended.err);
+    assert!(ended.out.ends_with(&format!("override big /opt/mesosphere/packages/{HELLO}/share/large\n")));
+    assert_eq!(ground.audit(&[]).overrides.len(), 1);
+    let ended = ground.run(&["repair", "--override", "big"]);
+    assert_eq!(ended.status, 0, "{} {}", ended.out, ended.err);
+    let mended = ground.audit(&[]);
+    assert!(mended.clean && (mended.state, mended.host) == (clean.state, clean.host));
 }
 
 #[test]

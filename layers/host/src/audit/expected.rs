@@ -153,7 +153,7 @@ pub(crate) fn top(number: Number, has_product: bool) -> WantedSet {
     let links = generation::top_links(number, has_product);
     let links =
         links.into_iter().map(|(path, entry)| (path.as_bytes().to_vec(), Wanted::entry(entry, Part::State)));
-    let directories = ["".to_owned(), PACKAGES.to_owned(), GENERATIONS.to_owned(), number.directory()];
+    let directories = [String::new(), PACKAGES.to_owned(), GENERATIONS.to_owned(), number.directory()];
     let directories = directories.into_iter().map(|path| (path.into_bytes(), Wanted::directory(Part::State)));
     links.chain(directories).collect()
 }

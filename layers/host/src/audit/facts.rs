@@ -8,13 +8,13 @@ use super::survey::Survey;
 use super::wanted::{Part, Shape, plain};
 use crate::generation::CURRENT;
 use crate::host::Host;
-use crate::{Failure, ROOT, files, place};
+use crate::{ROOT, files, place};
 
 /// The longest name of a host that is read, in bytes.
 const NAME_LIMIT: u64 = 4096;
 
 /// The report of a survey.
-pub(crate) fn report(host: &Host, survey: &Survey) -> Result<Report, Failure> {
+pub(crate) fn report(host: &Host, survey: &Survey) -> Report {
     let (mut state, mut own) = (state(survey), own(survey));
     for judged in &survey.judged {
         let difference = &judged.difference;
@@ -36,9 +36,9 @@ pub(crate) fn report(host: &Host, survey: &Survey) -> Result<Report, Failure> {
     let overrides = survey.overrides.iter();
     let overrides: Vec<_> =
         overrides.map(|(name, path, _)| Override { name: name.clone(), path: path.clone() }).collect();
-    Ok(Report {
+    Report {
         schema: SCHEMA.to_owned(),
-        node: node(host)?,
+        node: node(host),
         clean: survey.judged.is_empty() && overrides.is_empty(),
         state: digest("bake-state-1", state),
         host: digest("bake-host-1", own),
@@ -47,7 +47,7 @@ pub(crate) fn report(host: &Host, survey: &Survey) -> Result<Report, Failure> {
         roles: survey.present.generation.roles.clone(),
         differences: survey.judged.iter().map(|judged| judged.difference.clone()).collect(),
         overrides,
-    })
+    }
 }
 
 /// Lines of what does not depend on roles or on the host.
@@ -83,9 +83,9 @@ fn own(survey: &Survey) -> Vec<String> {
 }
 
 /// What a host calls itself.
-fn node(host: &Host) -> Result<String, Failure> {
+fn node(host: &Host) -> String {
     let path = if host.root.is_running() { "proc/sys/kernel/hostname" } else { "etc/hostname" };
     let text =
         files::read(&host.root, &place::path(path), NAME_LIMIT).unwrap_or_default().unwrap_or_default();
-    Ok(plain(String::from_utf8_lossy(&text).trim().as_bytes()))
+    plain(String::from_utf8_lossy(&text).trim().as_bytes())
 }

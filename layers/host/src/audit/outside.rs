@@ -69,7 +69,7 @@ fn look(directory: &OwnedFd, name: &[u8], wanted: &Wanted) -> Result<Option<Foun
         }
         // What is secret is never read.
         Node::File(digest) if wanted.shape != super::wanted::Shape::Secret => {
-            match open(directory, name).and_then(|_| Ok(files::read_at(directory, name, LIMIT))) {
+            match open(directory, name).map(|_| files::read_at(directory, name, LIMIT)) {
                 Ok(Ok(bytes)) => *digest = Some(Digest::of(&bytes)),
                 Ok(Err(error)) => found.trouble = Some(error.to_string()),
                 Err(error) => found.trouble = Some(error.to_string()),

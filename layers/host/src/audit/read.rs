@@ -142,7 +142,7 @@ mod tests {
     fn the_largest_work_comes_first_and_every_file_once() {
         let files: Vec<(&[u8], u64)> =
             [5 << 20, 2 << 20, 90 << 20, 1, 2, 7 << 20].map(|size| (&b"x"[..], size)).to_vec();
-        assert_eq!(batches(&files), [2..3, 0..2, 3..6]);
+        assert_eq!(batches(&files), [2..3, 3..6, 0..2]);
         let many = vec![(&b"x"[..], 0); 600];
         let mut seen: Vec<usize> = batches(&many).into_iter().flatten().collect();
         seen.sort_unstable();

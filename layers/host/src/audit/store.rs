@@ -40,7 +40,7 @@ pub(crate) fn read(
         || (),
         |(), at| {
             let id = &ids[at];
-            Ok::<_, std::convert::Infallible>(stored(home, scan, id, vouched.get(id).copied()))
+            Ok::<_, std::convert::Infallible>(stored(home, scan, id, vouched.get(id)))
         },
     );
     let Ok(stored) = stored;
@@ -56,8 +56,8 @@ fn ids(scan: &Scan) -> Vec<PackageId> {
     directories.filter_map(|(path, _)| id(path)).collect()
 }
 
-fn stored(home: &OwnedFd, scan: &Scan, id: &PackageId, vouched: Option<Option<Digest>>) -> Stored {
-    let mut stored = Stored { id: id.clone(), wanted: None, vouched: vouched.flatten() };
+fn stored(home: &OwnedFd, scan: &Scan, id: &PackageId, vouched: Option<&Option<Digest>>) -> Stored {
+    let mut stored = Stored { id: id.clone(), wanted: None, vouched: vouched.copied().flatten() };
     let list = scan.get(path(id, CONTENTS.as_bytes()).as_slice()).map(|found| &found.node);
     let there = match list {
         Some(Node::File(digest)) => *digest,
@@ -65,7 +65,7 @@ fn stored(home: &OwnedFd, scan: &Scan, id: &PackageId, vouched: Option<Option<Di
     };
     // A package that was never active is known by nothing but its own list.
     let expected = match vouched {
-        Some(vouched) => vouched,
+        Some(vouched) => *vouched,
         None => there,
     };
     if expected.is_none() || expected != there {
@@ -100,7 +100,7 @@ fn document(home: &OwnedFd, id: &PackageId, name: &str) -> Option<Vec<u8>> {
 pub(crate) fn wanted(id: &PackageId, bytes: Vec<u8>, contents: Contents) -> Option<WantedSet> {
     let mut set = WantedSet::new();
     set.insert(path(id, b""), Wanted::directory(Part::State));
-    let list = Shape::File { sha256: Digest::of(&bytes), size: bytes.len() as u64, bytes: None };
+    let list = Shape::File { sha256: Digest::of(&bytes), size: Some(bytes.len() as u64), bytes: None };
     set.insert(path(id, CONTENTS.as_bytes()), Wanted { shape: list, mode: 0o644, part: Part::State });
     for (at, entry) in contents.entries {
         let at = unescape(&at)?;
@@ -111,7 +111,9 @@ pub(crate) fn wanted(id: &PackageId, bytes: Vec<u8>, contents: Contents) -> Opti
         let octal = |mode: &str| u32::from_str_radix(mode, 8).ok().filter(|mode| *mode <= 0o7777);
         let (shape, mode) = match entry {
             Entry::Directory { mode } => (Shape::Directory, octal(&mode)?),
-            Entry::File { mode, size, sha256 } => (Shape::File { sha256, size, bytes: None }, octal(&mode)?),
+            Entry::File { mode, size, sha256 } => {
+                (Shape::File { sha256, size: Some(size), bytes: None }, octal(&mode)?)
+            }
             Entry::Symlink { target } => (Shape::Link(unescape(&target)?), 0),
         };
         set.insert(path(id, &at), Wanted { shape, mode, part: Part::State });

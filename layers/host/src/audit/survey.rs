@@ -116,10 +116,9 @@ fn home(path: &[u8]) -> At {
 }
 
 /// The list of a package of which no more than its digest is known.
-fn list(scan: &Scan, id: &PackageId, sha256: Digest) -> (Vec<u8>, Wanted) {
+fn list(id: &PackageId, sha256: Digest) -> (Vec<u8>, Wanted) {
     let at = store::path(id, CONTENTS.as_bytes());
-    let size = scan.get(&at).map_or(0, |found| found.stamp.size);
-    let shape = Shape::File { sha256, size, bytes: None };
+    let shape = Shape::File { sha256, size: None, bytes: None };
     (at, Wanted { shape, mode: 0o644, part: Part::State })
 }
 
@@ -151,14 +150,14 @@ impl Survey {
             self.wanted.insert(store::path(&stored.id, b""), Wanted::directory(Part::State));
             match (&stored.wanted, stored.vouched) {
                 (Some(wanted), _) => self.wanted.extend(wanted.clone()),
-                (None, Some(sha256)) => self.wanted.extend([list(&self.scan, &stored.id, sha256)]),
+                (None, Some(sha256)) => self.wanted.extend([list(&stored.id, sha256)]),
                 (None, None) => {}
             }
         }
         for (id, sha256) in self.present.generation.active.clone() {
             if !self.scan.contains_key(&store::path(&id, b"")) {
                 self.wanted.insert(store::path(&id, b""), Wanted::directory(Part::State));
-                self.wanted.extend(sha256.map(|sha256| list(&self.scan, &id, sha256)));
+                self.wanted.extend(sha256.map(|sha256| list(&id, sha256)));
             }
         }
     }

@@ -26,7 +26,7 @@ pub(crate) enum Shape {
     Directory,
     File {
         sha256: Digest,
-        size: u64,
+        size: Option<u64>,
         bytes: Option<Vec<u8>>,
     },
     /// A file whose bytes are nobody's business.
@@ -83,7 +83,7 @@ impl Wanted {
     }
 
     pub(crate) fn file(bytes: Vec<u8>, mode: u32, part: Part) -> Self {
-        let (sha256, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let (sha256, size) = (Digest::of(&bytes), Some(bytes.len() as u64));
         Self { shape: Shape::File { sha256, size, bytes: Some(bytes) }, mode, part }
     }
 
@@ -107,7 +107,9 @@ impl Wanted {
     pub(crate) fn describe(&self) -> String {
         match &self.shape {
             Shape::Directory => format!("a directory {:04o}", self.mode),
-            Shape::File { sha256, size, .. } => described_file(self.mode, *size, &sha256.to_string()),
+            Shape::File { sha256, size, .. } => {
+                format!("a file {:04o} of {}", self.mode, content(*size, sha256))
+            }
             Shape::Secret => format!("a secret {:04o}", self.mode),
             Shape::Link(target) => format!("a link to {}", plain(target)),
         }
@@ -120,7 +122,7 @@ impl Found {
         let (mode, size) = (self.stamp.mode, self.stamp.size);
         match (&self.node, &self.trouble) {
             (Node::Directory, _) => format!("a directory {mode:04o}"),
-            (Node::File(Some(sha256)), _) => described_file(mode, size, &sha256.to_string()),
+            (Node::File(Some(sha256)), _) => format!("a file {mode:04o} of {}", content(Some(size), sha256)),
             (Node::File(None), Some(trouble)) => {
                 format!("a file {mode:04o} of {size} bytes that cannot be read: {trouble}")
             }
@@ -131,8 +133,12 @@ impl Found {
     }
 }
 
-fn described_file(mode: u32, size: u64, sha256: &str) -> String {
-    format!("a file {mode:04o} of {size} bytes with sha256 {sha256}")
+/// What a file holds.
+fn content(size: Option<u64>, sha256: &Digest) -> String {
+    match size {
+        Some(size) => format!("{size} bytes with sha256 {sha256}"),
+        None => format!("bytes with sha256 {sha256}"),
+    }
 }
 
 /// A path or target in one line of text: escaped as in `contents.json`, and control characters as well.
@@ -169,7 +175,10 @@ pub(crate) fn compare(at: &At, wanted: &Wanted, found: Option<&Found>, owned: bo
         return judged;
     };
     match (&wanted.shape, &found.node) {
-        (Shape::Directory, Node::Directory) | (Shape::Secret, Node::File(_)) => {}
+        (Shape::Directory, Node::Directory)
+        | (Shape::Secret, Node::File(_))
+        // That it cannot be read is said below.
+        | (Shape::File { .. }, Node::File(None)) => {}
         (Shape::Link(target), Node::Link(there)) => {
             if target != there {
                 say(
@@ -181,15 +190,9 @@ pub(crate) fn compare(at: &At, wanted: &Wanted, found: Option<&Found>, owned: bo
         }
         (Shape::File { sha256, size, .. }, Node::File(Some(there))) => {
             if there != sha256 {
-                let bytes = found.stamp.size;
-                say(
-                    What::Content,
-                    format!("{size} bytes with sha256 {sha256}"),
-                    format!("{bytes} bytes with sha256 {there}"),
-                );
+                say(What::Content, content(*size, sha256), content(Some(found.stamp.size), there));
             }
         }
-        (Shape::File { .. }, Node::File(None)) => {}
         _ => {
             say(What::Type, wanted.describe(), found.describe());
             return judged;

@@ -125,7 +125,7 @@ impl Ground {
             packages: BTreeMap::from([(package.parse().unwrap(), second)]),
             active: vec![package.parse().unwrap(), HELLO.parse().unwrap(), OTHER.parse().unwrap()],
             files: BTreeMap::from([
-                ("/etc/mesosphere/setup-flags/repository-url".to_owned(), file("0644", "url")),
+                ("/etc/mesosphere/setup-flags/repository-url".to_owned(), file("0644", "file:///nowhere")),
                 ("/etc/hidden".to_owned(), file("0600", "hidden\n")),
             ]),
             secrets: vec!["/etc/secret".to_owned()],
