@@ -121,7 +121,9 @@ pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installe
         let tree = ValidTree::new(tree).map_err(Failure::each)?;
         say(format!("verified {} files", product.packages.len() + 1));
         commit.stage(|label, directory| {
-            extract_at(&tree, label, directory).map(drop).map_err(|error| Failure::of(&error))
+            let home = directory.try_clone().map_err(Failure::io("opening", label))?;
+            extract_at(&tree, label, directory).map_err(|error| Failure::of(&error))?;
+            record.give(&home)
         })?;
         say("unpacked /opt/mesosphere".to_owned());
     }

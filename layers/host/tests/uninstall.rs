@@ -374,12 +374,15 @@ fn users_and_their_files_leave_a_debian_host_needs_root() {
     let before = etc();
     yard.install(&["master"]);
     // As the first boot has it, by the host's own tools; and a service that writes.
-    put(
-        &root.join("run/sysusers.d/dcos.conf"),
-        "u dcos_hello - \"DCOS System User\" /opt/mesosphere /sbin/nologin\n\
+    let sysusers = || {
+        put(
+            &root.join("run/sysusers.d/dcos.conf"),
+            "u dcos_hello - \"DCOS System User\" /opt/mesosphere /sbin/nologin\n\
          u dcos_more -:adm \"DCOS System User\" /opt/mesosphere /sbin/nologin\n",
-        0o644,
-    );
+            0o644,
+        );
+    };
+    sysusers();
     put(
         &root.join("run/tmpfiles.d/dcos.conf"),
         "d /var/lib/dcos 0755 root root -\nd /var/lib/dcos/hello 0755 dcos_hello root -\n",
@@ -398,6 +401,7 @@ fn users_and_their_files_leave_a_debian_host_needs_root() {
 
     // Once more, with an operator who has put things together in the meantime.
     yard.install(&["master"]);
+    sysusers();
     within(&yard, "systemd-sysusers dcos.conf; useradd --no-create-home bob");
     within(
         &yard,
