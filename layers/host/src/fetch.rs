@@ -102,7 +102,7 @@ pub(crate) fn fetch_as(
 
 /// Fetches the tarball of a package into a file of the install root, which goes on where an earlier run stopped.
 pub(crate) fn part(host: &Host, url: &str, id: &PackageId, expected: Expected) -> Result<Part, Failure> {
-    let part = Part::new(host, &format!(".{id}~.unfinished"))?;
+    let part = Part::of(host, id)?;
     let limit = expected.size.unwrap_or(LONGEST);
     if expected.sha256.is_none() {
         // Nobody could tell whether its beginning is of the same file.
@@ -133,6 +133,11 @@ pub(crate) fn part(host: &Host, url: &str, id: &PackageId, expected: Expected) -
     Ok(part)
 }
 
+/// Takes away what [`part`] has left of a package.
+pub(crate) fn forget(host: &Host, id: &PackageId) -> Result<(), Failure> {
+    Part::of(host, id)?.remove()
+}
+
 /// A file on its way into the store. It stays when a run is killed, and the next one goes on with it.
 pub(crate) struct Part {
     directory: rustix::fd::OwnedFd,
@@ -142,6 +147,10 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    fn of(host: &Host, id: &PackageId) -> Result<Self, Failure> {
+        Self::new(host, &format!(".{id}~.unfinished"))
+    }
+
     fn new(host: &Host, name: &str) -> Result<Self, Failure> {
         let directory = host.directory(PACKAGES)?;
         let path = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);

@@ -157,7 +157,11 @@ impl<'a> Source<'a> {
         }
         let blob = self.blob(id);
         let expected = Expected { sha256: blob.map(|blob| blob.sha256), size: blob.map(|blob| blob.size) };
-        fetch::part(self.host, &url.parse::<Url>()?.join(path), id, expected)
+        let url = url.parse::<Url>()?.join(path);
+        fetch::part(self.host, &url, id, expected).inspect_err(|_| {
+            // A repair leaves nothing behind; the first failure is the one to tell.
+            let _ = fetch::forget(self.host, id);
+        })
     }
 
     fn blob(&self, id: &PackageId) -> Option<&'a Blob> {
