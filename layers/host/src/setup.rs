@@ -53,7 +53,10 @@ fn parts(
 ) -> Result<(), Failure> {
     let mut problems = Vec::new();
     let mut keep = |result: Result<(), Failure>| problems.extend(result.err());
-    keep(persist(host, present, say));
+    let persisted = persist(host, present, say);
+    // What is made before it is written down would later be taken for somebody else's.
+    let with_roles = with_roles && persisted.is_ok();
+    keep(persisted);
     if with_roles {
         keep(roles::mirror(&host.root, &present.generation.roles, say));
     }

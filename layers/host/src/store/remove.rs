@@ -38,6 +38,8 @@ pub fn remove(
     if !problems.is_empty() {
         return Err(Failure::each(problems));
     }
+    // Also those of which a run that was killed took only the names.
+    leave::clear_leftovers(host)?;
     for id in ids.intersection(&there) {
         leave::discard(host, PACKAGES, id.as_str())?;
         removed(id);
