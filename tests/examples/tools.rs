@@ -63,6 +63,11 @@ fn tools_of_hosts_accept_every_example_as_root() {
         host.run(&format!("puppet parser validate {at}/puppet.pp"));
         let ansible = format!("LC_ALL=C.UTF-8 ansible-playbook --inventory localhost, {at}/ansible.yml");
         host.run(&format!("{ansible} --syntax-check"));
+        host.run(&format!("{} --syntax-check", ansible.replace("ansible.yml", "ansible-audit.yml")));
+        // It says what it does not like, and ends well all the same.
+        let verified =
+            host.output(&format!("systemd-analyze verify {at}/dcos-audit.service {at}/dcos-audit.timer"));
+        assert!(verified.status.success() && verified.stderr.is_empty(), "{verified:?}");
     }
     // What they would do is tried with the worst of them: it may fail to fetch, but nothing else runs.
     host.run("printf '[masters]\\nlocalhost ansible_connection=local\\n' >/root/hosts");

@@ -1,5 +1,5 @@
 //! Examples for what people bring software to hosts with already: each is ready to use, and does nothing but
-//! fetch the one installer, check its digest and run it for a role.
+//! fetch the one installer, check its digest and run it for a role; or audit hosts and bring the reports.
 //!
 //! Values are quoted once, in the script that all but one of the examples carry. What carries it takes a text as
 //! it is, or has its own line breaks and quotes put by [`escape`](mod@crate::escape).
@@ -8,7 +8,7 @@ mod carry;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bake_base::Digest;
 use serde_json::{Value, json};
@@ -48,10 +48,13 @@ pub fn render(data: &ExampleData) -> Result<Vec<(String, Vec<u8>)>, Problem> {
     check(data)?;
     let script = script(data)?;
     let texts = [
+        ("ansible-audit.yml", audit(data)?),
         ("ansible.yml", ansible(data)?),
         ("cloud-init-baked.yaml", baked(data)?),
         ("cloud-init.yaml", cloud_init(data, &script)?),
         ("cloudformation.json", cloudformation(data, &script)?),
+        ("dcos-audit.service", include_str!("../examples/dcos-audit.service").to_owned()),
+        ("dcos-audit.timer", include_str!("../examples/dcos-audit.timer").to_owned()),
         ("ignition.json", ignition(data, &script)?),
         ("puppet.pp", puppet(data, &script)),
         ("user-data.tf", terraform(data, &script)),
@@ -149,6 +152,13 @@ fn ansible(data: &ExampleData) -> Result<String, Problem> {
         "secrets": !data.secrets.is_empty(),
     });
     filled("ansible.yml", include_str!("../examples/ansible.yml"), Syntax::Yaml, values)
+}
+
+/// The playbook that brings the audits of all hosts.
+fn audit(data: &ExampleData) -> Result<String, Problem> {
+    let groups: BTreeSet<_> = data.roles.iter().map(|role| group(role)).collect();
+    let values = json!({ "hosts": groups });
+    filled("ansible-audit.yml", include_str!("../examples/ansible-audit.yml"), Syntax::Yaml, values)
 }
 
 /// What hosts of a role are called in an inventory.

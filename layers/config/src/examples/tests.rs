@@ -153,6 +153,19 @@ fn the_usual_role_is_that_of_agents_and_else_the_first() {
 }
 
 #[test]
+fn hosts_of_every_role_are_audited() {
+    let texts = scalars(&example(&data(), "ansible-audit.yml"));
+    assert!(
+        texts.contains(&"{{ ['/opt/mesosphere/bin/pkgpanda', 'audit', '--json'] + options }}".to_owned())
+    );
+    for group in ["agents", "masters", "public_agents"] {
+        assert!(texts.contains(&group.to_owned()), "{group}");
+    }
+    assert!(example(&data(), "dcos-audit.timer").contains("OnCalendar=hourly\n"));
+    assert!(example(&data(), "dcos-audit.service").contains("pkgpanda audit --incremental --json"));
+}
+
+#[test]
 fn examples_are_the_same_wherever_the_url_ends() {
     let slashes = ExampleData { bootstrap_url: data().bootstrap_url + "//", ..data() };
     assert_eq!(render(&slashes), render(&data()));
