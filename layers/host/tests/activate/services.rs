@@ -16,7 +16,7 @@ fn running(packages: &[Package], roles: &[&str]) -> Yard {
     let yard = Yard::installed(packages, roles);
     let root = yard.root();
     // What tells programs that systemd runs.
-    for directory in ["usr", "proc", "run/systemd/system", "fake"] {
+    for directory in ["usr", "dev", "proc", "run/systemd/system", "fake"] {
         fs::create_dir_all(root.join(directory)).unwrap();
     }
     for name in ["bin", "sbin", "lib", "lib64"] {
@@ -29,7 +29,7 @@ fn running(packages: &[Package], roles: &[&str]) -> Yard {
 }
 
 fn run(yard: &Yard, arguments: &[&str]) -> Output {
-    let script = "mount --rbind /usr \"$0/usr\" && mount -t proc proc \"$0/proc\" && \
+    let script = "mount --rbind /usr \"$0/usr\" && mount --rbind /dev \"$0/dev\" && mount -t proc proc \"$0/proc\" && \
                   exec chroot \"$0\" /usr/bin/env PATH=/fake:/usr/bin /fake/pkgpanda \"$@\"";
     let mut command = Command::new("unshare");
     command
