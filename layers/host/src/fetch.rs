@@ -109,15 +109,21 @@ pub(crate) fn part(host: &Host, url: &str, id: &PackageId, expected: Expected) -
         part.remove()?;
     }
     let had = part.size()?;
+    let download = || {
+        download::download(url, &part.path, limit).map_err(|failure| {
+            let wanted = expected.sha256.map(|sha256| format!(" (expected the file with sha256 {sha256})"));
+            Failure::new(format!("{failure}{}", wanted.unwrap_or_default()))
+        })
+    };
     if expected.size != Some(had) {
-        download::download(url, &part.path, limit)?;
+        download()?;
     }
     if let Some(sha256) = expected.sha256 {
         let mut found = part.digest()?;
         if found != (sha256, expected.size.unwrap_or(found.1)) && had > 0 {
             // What an earlier run left may be to blame: once more from the beginning.
             part.remove()?;
-            download::download(url, &part.path, limit)?;
+            download()?;
             found = part.digest()?;
         }
         if found != (sha256, expected.size.unwrap_or(found.1)) {

@@ -24,6 +24,8 @@ enum Ended {
     Broken(String),
     /// The server knows nothing of parts.
     NoParts,
+    /// There is more than there may be.
+    Longer,
     /// Nothing will help.
     Refused(String),
 }
@@ -33,7 +35,7 @@ pub(super) fn download(url: &str, to: &Path, limit: u64) -> Result<(), Failure> 
     let (mut tries, mut most) = (0, 0);
     let failed = |reason: &str| {
         Err(Failure::new(format!(
-            "fetching `{url}` failed: {reason}; mend that, then run the same command again: it goes on where it stopped"
+            "fetching `{url}` failed: {reason}; mend that, then run the same command again"
         )))
     };
     loop {
@@ -47,6 +49,10 @@ pub(super) fn download(url: &str, to: &Path, limit: u64) -> Result<(), Failure> 
         match once(url, &mut file, have, limit) {
             Ended::Done => return file.sync_all().map_err(io),
             Ended::Refused(reason) => return failed(&reason),
+            Ended::Longer => {
+                file.set_len(0).map_err(io)?;
+                return failed(&format!("it is longer than {limit} bytes"));
+            }
             Ended::NoParts if have > 0 => file.set_len(0).map_err(io)?,
             Ended::NoParts => return failed("the server does not send it"),
             Ended::Broken(reason) => {
@@ -143,7 +149,7 @@ fn receive(
     let status = child.wait();
     let said = said.join().unwrap_or_default();
     let status = match (copied, status) {
-        (Ok(false), _) => return Ended::Refused(format!("it is longer than {limit} bytes")),
+        (Ok(false), _) => return Ended::Longer,
         (Err(error), _) => return Ended::Refused(format!("it cannot be written: {error}")),
         (_, Err(error)) => return Ended::Refused(error.to_string()),
         (Ok(true), Ok(status)) => status,
@@ -189,7 +195,7 @@ fn copy(from: &Path, file: &mut File, limit: u64) -> Ended {
     };
     match read() {
         Ok(true) => Ended::Done,
-        Ok(false) => Ended::Refused(format!("it is longer than {limit} bytes")),
+        Ok(false) => Ended::Longer,
         Err(error) => Ended::Refused(error.to_string()),
     }
 }
