@@ -134,7 +134,7 @@ pub(crate) fn change_with(
     let to = Present { number, generation: prepared.generation.clone(), product: prepared.product.clone() };
     stage::stage(host, number, &prepared.tree(number, secrets)?)?;
     say(format!("prepared generation {number}"));
-    match commit(host, &current, &to, stop, say) {
+    match commit(host, &current, &to, stop, setup::settle, say) {
         Ok(()) => Ok(Changed { number, before, notes: [dropped, prepared.notes].concat() }),
         Err(Broken::After(failure)) => Err(failure),
         Err(Broken::Before(failure)) => {
@@ -167,7 +167,7 @@ pub fn switch_to(
     check_not_removing(&current)?;
     let notes = prepare::check(host, &current, &to)?;
     secrets::keep(host, current.number, &secrets::kept(host, &to)?)?;
-    match commit(host, &current, &to, Stop::Everything, say) {
+    match commit(host, &current, &to, Stop::Everything, setup::derive, say) {
         Ok(()) => Ok(Changed { number, before: current.number, notes }),
         Err(Broken::Before(failure) | Broken::After(failure)) => Err(failure),
     }
@@ -193,7 +193,7 @@ fn already(
     say: &mut dyn FnMut(String),
 ) -> Result<Changed, Failure> {
     say(format!("active already: generation {}", current.number));
-    setup::derive(host, current, say)?;
+    setup::settle(host, current, say)?;
     Ok(Changed { number: current.number, before: current.number, notes })
 }
 
@@ -205,12 +205,16 @@ fn check_not_removing(current: &Present) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What writes what follows from a generation.
+type Derive = fn(&Host, &Present, &mut dyn FnMut(String)) -> Result<(), Failure>;
+
 /// Stops services, makes a generation current that is on disk, and derives what follows.
 fn commit(
     host: &Host,
     from: &Present,
     to: &Present,
     stop: Stop,
+    derive: Derive,
     say: &mut dyn FnMut(String),
 ) -> Result<(), Broken> {
     let number = to.number;
@@ -231,7 +235,7 @@ fn commit(
         }
     };
     say(format!("generation {number} is current"));
-    let derived = setup::derive(host, to, say);
+    let derived = derive(host, to, say);
     let failures: Vec<Failure> = unsure.into_iter().chain(derived.err()).collect();
     if failures.is_empty() {
         return Ok(());

@@ -40,25 +40,27 @@ pub fn derive(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -> Re
     parts(host, present, true, say)
 }
 
-/// The same, with what operators say about roles left as it is.
-fn derive_but_roles(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -> Result<(), Failure> {
+/// The same, but for the directory of the roles when somebody has written others there since the generation was
+/// made: those are news, and the next setup makes them the host's.
+pub(crate) fn settle(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -> Result<(), Failure> {
     parts(host, present, false, say)
 }
 
 fn parts(
     host: &Host,
     present: &Present,
-    with_roles: bool,
+    over_news: bool,
     say: &mut dyn FnMut(String),
 ) -> Result<(), Failure> {
     let mut problems = Vec::new();
     let mut keep = |result: Result<(), Failure>| problems.extend(result.err());
     let persisted = persist(host, present, say);
     // What is made before it is written down would later be taken for somebody else's.
-    let with_roles = with_roles && persisted.is_ok();
+    let is_recorded = persisted.is_ok();
     keep(persisted);
-    if with_roles {
-        keep(roles::mirror(&host.root, &present.generation.roles, say));
+    if is_recorded {
+        let Generation { roles, seen, .. } = &present.generation;
+        keep(roles::mirror(&host.root, roles, (!over_news).then_some(seen), say));
     }
     // The rest is the business of the machine that runs from this root, and is made there at every boot.
     if host.root.is_running() {
@@ -120,6 +122,7 @@ pub(crate) fn withdraw_units(
 }
 
 /// Runs a program of the host that must succeed.
+#[expect(clippy::disallowed_methods, reason = "systemd's own programs make users and directories")]
 fn program(name: &str, arguments: &[&str]) -> Result<(), Failure> {
     let shown = format!("{name} {}", arguments.join(" "));
     let output = Command::new(name).args(arguments).stdin(Stdio::null()).output();

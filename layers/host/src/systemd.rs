@@ -84,7 +84,7 @@ impl Systemd {
         if self == Self::Absent || units.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let output = self.output(&["show", "--property=ActiveState,Type,TriggeredBy", "--"], &units)?;
+        let output = systemctl(&["show", "--property=ActiveState,Type,TriggeredBy", "--"], &units, &[0])?;
         // One block for each, in order, with an empty line between.
         let blocks = output.split("\n\n").map(UnitState::parse);
         Ok(units.into_iter().map(str::to_owned).zip(blocks).collect())
@@ -92,10 +92,6 @@ impl Systemd {
 
     fn run(self, verb: &[&str], units: &[&str], fine: &[i32]) -> Result<(), Failure> {
         if self == Self::Absent { Ok(()) } else { systemctl(verb, units, fine).map(drop) }
-    }
-
-    fn output(self, verb: &[&str], units: &[&str]) -> Result<String, Failure> {
-        systemctl(verb, units, &[0])
     }
 }
 

@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{derive, derive_but_roles, sources, units};
+use super::{settle, sources, units};
 use crate::activate::{self, Stop, Wanted};
 use crate::generation::{Generation, Number};
-use crate::host::{Host, Present};
+use crate::host::{Host, Lock, Present};
 use crate::systemd::Systemd;
 use crate::{Failure, Role, uninstall};
+
+/// How often one run looks for roles that somebody wrote while it was at work.
+const LOOKS: usize = 10;
 
 /// What has become of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +39,9 @@ pub fn set_up(host: &Host, say: &mut dyn FnMut(String)) -> Result<SetUp, Failure
     if present.generation.removing {
         // A removal that was committed goes on, to the end.
         let kept = uninstall::resume(host, &lock, say)?;
-        kept.iter().for_each(|kept| say(format!("kept {kept}")));
+        for kept in kept {
+            say(format!("kept {kept}"));
+        }
         return Ok(SetUp {
             generation: present.number,
             roles: BTreeSet::new(),
@@ -51,30 +56,53 @@ pub fn set_up(host: &Host, say: &mut dyn FnMut(String)) -> Result<SetUp, Failure
             say(format!("warning: {failure}"));
         }
     }
-    let found = sources::read(&host.root, &mut |warning| say(format!("warning: {warning}")));
-    let mut failed = None;
-    if is_news(&present.generation, &found.roles) {
-        let list = found.roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ");
-        say(format!("{} names the roles {list}", found.source.as_deref().unwrap_or_default()));
-        warn_of_unknown(host, &present, &found.roles, say);
-        let wanted = Wanted { roles: found.roles.clone(), seen: found.roles, ..Wanted::of(&present) };
-        match activate::change(host, &lock, &wanted, Stop::Gone, say) {
-            Ok(changed) => changed.notes.into_iter().for_each(&mut *say),
-            Err(failure) => failed = Some(failure),
+    let mut found = sources::read(&host.root, &mut |warning| say(format!("warning: {warning}")));
+    let mut now = present;
+    for _ in 0..LOOKS {
+        become_what_is_said(host, &lock, &now, &found.roles, found.source.as_deref(), say)?;
+        now = host.current()?;
+        // Somebody may have written roles meanwhile.
+        let later = sources::read(&host.root, &mut |_| {});
+        if !is_news(&now.generation, &later.roles) {
+            break;
         }
-    } else {
-        derive(host, &present, say)?;
+        found = later;
     }
-    let now = host.current()?;
-    if let Some(failure) = failed {
-        // A host that cannot be what it is asked to be still starts as what it was. Nobody's word is lost: the next
-        // run tries again.
-        let derived = if now.number == present.number { derive_but_roles(host, &now, say) } else { Ok(()) };
-        return Err(Failure::each([failure].into_iter().chain(derived.err()).collect()));
+    let (is_waiting, roles) = (now.generation.roles.is_empty(), now.generation.roles);
+    Ok(SetUp { generation: now.number, roles, source: found.source, is_waiting, is_removed: false })
+}
+
+/// Changes the host if its roles are news, and derives what follows from its generation.
+fn become_what_is_said(
+    host: &Host,
+    lock: &Lock,
+    present: &Present,
+    roles: &BTreeSet<Role>,
+    source: Option<&str>,
+    say: &mut dyn FnMut(String),
+) -> Result<(), Failure> {
+    if !is_news(&present.generation, roles) {
+        return settle(host, present, say);
     }
-    let Present { number, generation, .. } = now;
-    let (is_waiting, roles) = (generation.roles.is_empty(), generation.roles);
-    Ok(SetUp { generation: number, roles, source: found.source, is_waiting, is_removed: false })
+    let list = roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ");
+    say(format!("{} names the roles {list}", source.unwrap_or_default()));
+    warn_of_unknown(host, present, roles, say);
+    let wanted = Wanted { roles: roles.clone(), seen: roles.clone(), ..Wanted::of(present) };
+    match activate::change(host, lock, &wanted, Stop::Gone, say) {
+        Ok(changed) => {
+            for note in changed.notes {
+                say(note);
+            }
+            Ok(())
+        }
+        Err(failure) => {
+            // A host that cannot be what it is asked to be still starts as what it was. Nobody's word is lost: the
+            // next run tries again.
+            let is_as_before = host.current().is_ok_and(|current| current.number == present.number);
+            let settled = if is_as_before { settle(host, present, say) } else { Ok(()) };
+            Err(Failure::each([failure].into_iter().chain(settled.err()).collect()))
+        }
+    }
 }
 
 /// Whether roles that the host's own sources name are to be its roles. Those that they named when the generation was

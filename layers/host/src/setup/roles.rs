@@ -51,10 +51,12 @@ pub(crate) fn named(root: &Root) -> Result<Named, Failure> {
     Ok(named)
 }
 
-/// Has the directory name exactly `roles`. What else lies there stays.
+/// Has the directory name exactly `roles`. What else lies there stays. With `seen`, also roles stay that are neither
+/// none nor those: somebody has written them since.
 pub(crate) fn mirror(
     root: &Root,
     roles: &BTreeSet<Role>,
+    seen: Option<&BTreeSet<Role>>,
     say: &mut dyn FnMut(String),
 ) -> Result<(), Failure> {
     let at = place::path(integration::ROLES);
@@ -80,7 +82,9 @@ pub(crate) fn mirror(
         None => Vec::new(),
     };
     let half = found.iter().any(|name| name == STAGE.as_bytes());
-    if !half && found.iter().filter_map(|name| role(name)).eq(roles.iter().cloned()) {
+    let now: BTreeSet<Role> = found.iter().filter_map(|name| role(name)).collect();
+    let is_news = seen.is_some_and(|seen| !now.is_empty() && now != *seen);
+    if !half && (now == *roles || is_news) {
         return Ok(());
     }
     match exchange(&parent, there.as_ref(), roles) {
@@ -120,7 +124,7 @@ fn exchange(parent: &OwnedFd, there: Option<&OwnedFd>, roles: &BTreeSet<Role>) -
     let how = if there.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     match rustix::fs::renameat_with(parent, STAGE, parent, NAME, how) {
         Err(Errno::INVAL | Errno::NOSYS) if there.is_none() => {
-            rustix::fs::renameat(parent, STAGE, parent, NAME)?
+            rustix::fs::renameat(parent, STAGE, parent, NAME)?;
         }
         result => result?,
     }

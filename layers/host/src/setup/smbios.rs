@@ -65,7 +65,7 @@ fn strings(table: &[u8]) -> Vec<&[u8]> {
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
     let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     let padding = text.len() - end;
-    if padding > 2 || (padding > 0 && text.len() % 4 != 0) || end % 4 == 1 {
+    if padding > 2 || (padding > 0 && !text.len().is_multiple_of(4)) || end % 4 == 1 {
         return None;
     }
     let digit = |byte: u8| match byte {

@@ -58,6 +58,7 @@ pub(crate) fn read(root: &Root, warn: &mut dyn FnMut(String)) -> Found {
     Found { roles, source }
 }
 
+#[expect(clippy::disallowed_methods, reason = "systemd says there where a unit's credentials are")]
 /// The credential, from wherever it comes, with what to call each place.
 fn credentials(root: &Root, warn: &mut dyn FnMut(String)) -> Vec<(String, Vec<u8>)> {
     let own = env::var("CREDENTIALS_DIRECTORY").ok();

@@ -15,7 +15,7 @@ fn listed(directory: &Path) -> Vec<String> {
 
 fn mirrored(root: &Path, names: &[&str]) -> Vec<String> {
     let mut said = Vec::new();
-    mirror(&Root::open(root).unwrap(), &roles(names), &mut |line| said.push(line)).unwrap();
+    mirror(&Root::open(root).unwrap(), &roles(names), None, &mut |line| said.push(line)).unwrap();
     said
 }
 
@@ -41,6 +41,28 @@ fn the_directory_says_what_the_generation_does() {
     assert_eq!(listed(&at), [".hidden", "no role~"]);
     let named = named(&Root::open(directory.path()).unwrap()).unwrap();
     assert_eq!(named, Named { others: vec!["no role~".to_owned()], ..Named::default() });
+}
+
+#[test]
+fn what_somebody_wrote_since_stays_for_the_next_setup() {
+    for (there, seen, rewritten) in [
+        (&["a"][..], &["a"][..], true),
+        (&[], &["a"], true),
+        (&["c"], &["a"], false),
+        (&["a", "c"], &["a"], false),
+        (&["c"], &[], false),
+        (&["a", "b"], &["c"], false),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let at = directory.path().join("etc/mesosphere/roles");
+        fs::create_dir_all(&at).unwrap();
+        there.iter().for_each(|name| fs::write(at.join(name), "").unwrap());
+        let mut said = Vec::new();
+        let root = Root::open(directory.path()).unwrap();
+        mirror(&root, &roles(&["a", "b"]), Some(&roles(seen)), &mut |line| said.push(line)).unwrap();
+        assert_eq!(!said.is_empty(), rewritten, "{there:?} {seen:?}");
+        assert_eq!(listed(&at), if rewritten { vec!["a", "b"] } else { there.to_vec() });
+    }
 }
 
 #[test]
@@ -88,6 +110,7 @@ fn what_is_no_directory_is_told() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir_all(directory.path().join("etc/mesosphere")).unwrap();
     fs::write(directory.path().join("etc/mesosphere/roles"), "").unwrap();
-    let failed = mirror(&Root::open(directory.path()).unwrap(), &roles(&["a"]), &mut |_| {}).unwrap_err();
+    let failed =
+        mirror(&Root::open(directory.path()).unwrap(), &roles(&["a"]), None, &mut |_| {}).unwrap_err();
     assert!(failed.to_string().contains("roles` is no directory: expected one"), "{failed}");
 }
