@@ -127,6 +127,7 @@ impl UnitState {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "systemd is asked through its own program")]
 fn systemctl(verb: &[&str], units: &[&str], fine: &[i32]) -> Result<String, Failure> {
     let shown = format!("systemctl {} {}", verb.join(" "), units.join(" "));
     let output = Command::new("systemctl").args(verb).args(units).stdin(Stdio::null()).output();

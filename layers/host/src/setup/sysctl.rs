@@ -45,7 +45,7 @@ pub(crate) fn set(
                 Ok(false) => {}
                 Ok(true) => say(format!("set {key} = {value} for {service}")),
                 Err(reason) => {
-                    say(format!("warning: {service} wants {key} = {value}, which failed: {reason}"))
+                    say(format!("warning: {service} wants {key} = {value}, which failed: {reason}"));
                 }
             }
         }

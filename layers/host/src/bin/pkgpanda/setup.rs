@@ -42,6 +42,7 @@ pub(crate) fn status(global: &Global) -> Result<(), Failure> {
     status.lines().iter().try_for_each(|line| print(line))
 }
 
+#[expect(clippy::disallowed_methods, reason = "systemd says there whether the journal listens")]
 /// A step as the journal takes it: warnings have a level, so that they reach consoles that show nothing less.
 fn log_line(step: &str) -> String {
     let warning = step.starts_with("warning: ") && env::var_os("JOURNAL_STREAM").is_some();

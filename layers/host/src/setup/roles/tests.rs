@@ -56,7 +56,9 @@ fn what_somebody_wrote_since_stays_for_the_next_setup() {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path().join("etc/mesosphere/roles");
         fs::create_dir_all(&at).unwrap();
-        there.iter().for_each(|name| fs::write(at.join(name), "").unwrap());
+        for name in there {
+            fs::write(at.join(name), "").unwrap();
+        }
         let mut said = Vec::new();
         let root = Root::open(directory.path()).unwrap();
         mirror(&root, &roles(&["a", "b"]), Some(&roles(seen)), &mut |line| said.push(line)).unwrap();
@@ -75,7 +77,9 @@ fn a_run_that_was_killed_is_made_up_for() {
         let at = directory.path().join("etc/mesosphere");
         for (place, names) in [(STAGE, stage), (NAME, there)] {
             fs::create_dir_all(at.join(place)).unwrap();
-            names.iter().for_each(|name| fs::write(at.join(place).join(name), name).unwrap());
+            for name in names {
+                fs::write(at.join(place).join(name), name).unwrap();
+            }
         }
         mirrored(directory.path(), &["slave", "x"]);
         assert_eq!(listed(&at.join(NAME)), [".mine", "slave", "x"]);

@@ -5,7 +5,9 @@ use super::*;
 /// A table of the firmware as the kernel shows it.
 fn table(kind: u8, strings: &[&[u8]]) -> Vec<u8> {
     let mut raw = vec![kind, 5, 0x0b, 0x00, strings.len() as u8];
-    strings.iter().for_each(|string| raw.extend([string, &b"\0"[..]].concat()));
+    for string in strings {
+        raw.extend([string, &b"\0"[..]].concat());
+    }
     raw.push(0);
     raw
 }
