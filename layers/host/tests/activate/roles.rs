@@ -63,10 +63,10 @@ fn a_rollback_brings_the_roles_and_the_product_of_its_generation() {
     let host = bake_host::host::Host::open(&yard.root(), false).unwrap();
     let lock = host.lock(false).unwrap();
     let current = host.current().unwrap();
-    let mut wanted = bake_host::activate::Wanted::of(&current);
+    let roles_of_other = ["master".parse().unwrap()].into();
+    let mut wanted = bake_host::activate::Wanted::in_roles(&host, &current, roles_of_other);
     wanted.active.remove(&"hello--1".parse().unwrap());
     wanted.active.insert("hello--2".parse().unwrap());
-    wanted.roles = ["master".parse().unwrap()].into();
     wanted.product = Some(document.clone());
     let stop = bake_host::activate::Stop::Everything;
     let changed = bake_host::activate::change(&host, &lock, &wanted, stop, &mut |_| {}).unwrap();
