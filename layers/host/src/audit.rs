@@ -76,10 +76,11 @@ pub struct Audited {
 pub fn audit(host: &Host, options: Options) -> Result<Audited, Failure> {
     let survey = survey::survey(host, options)?;
     let report = facts::report(host, &survey);
-    if !report.clean && host.lock(false).is_err() {
-        return Err(Failure::new(
-            "another run is changing this host, which is neither old nor new meanwhile: audit it when that has ended",
-        ));
+    // What a change makes and has not finished yet is no damage.
+    if !report.clean
+        && let Err(failure) = host.lock(false)
+    {
+        return Err(Failure::new(format!("{failure}: what differs meanwhile says nothing")));
     }
     Ok(Audited { report, notes: survey.notes })
 }

@@ -104,7 +104,9 @@ impl Ground {
         put(&other.join("copy"), "the same in two packages\n", 0o644);
         put(&config.join("pkginfo.json"), "{}", 0o644);
         put(&config.join("etc/cluster"), "name\n", 0o644);
-        [&hello, &other, &config].into_iter().for_each(|package| list(package));
+        for package in [&hello, &other, &config] {
+            list(package);
+        }
         fs::create_dir(bootstrap.join("lib")).unwrap();
         let package = format!("dcos-config--setup_{ID}");
         let from = self.from();
