@@ -4,9 +4,9 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::thread::sleep;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use bake_tree::{Content, Node, Timestamp};
+use bake_tree::{Content, Metadata, Node};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -78,7 +78,7 @@ pub(crate) fn remove(
     };
     let (used, gone): (BTreeSet<&String>, BTreeSet<&String>) = groups.iter().partition(is_used);
     kept.extend(used.iter().map(|name| format!("the group {name}: it is the primary group of another user")));
-    let gone: BTreeSet<&[u8]> = gone.into_iter().map(|name| name.as_bytes()).collect();
+    let gone: BTreeSet<&[u8]> = gone.into_iter().map(String::as_bytes).collect();
     edit(root, group, &gone, &users, say)?;
     edit(root, gshadow, &gone, &users, &mut |_| {})?;
     Ok(kept)
@@ -100,13 +100,15 @@ fn edit(
     let at = created::physical(root, &path(file))?;
     let (parent, name) = at.split().expect("it has a name");
     let (mut metadata, _) = root.original(&at)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    metadata.mtime = Timestamp { seconds: now.as_secs() as i64, nanoseconds: now.subsec_nanos() };
+    // Caches of accounts go by the time of the file.
+    metadata.mtime = Metadata::AT_EPOCH;
     let directory = created::enter(root, &parent)?;
     let directory = directory.ok_or_else(|| Failure::new(format!("`{}` is gone", root.shown(&at))))?;
     let node = Node::File(Content::bytes(after.clone()));
     created::write(&directory, name, &metadata, &node).map_err(Failure::io("writing", root.shown(&at)))?;
-    names.into_iter().for_each(|name| say(format!("removed {name} from /{file}")));
+    for name in names {
+        say(format!("removed {name} from /{file}"));
+    }
     Ok(after)
 }
 

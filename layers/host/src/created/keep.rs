@@ -7,7 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use bake_tree::{Content, Metadata, Node, Timestamp, TreePath, Xattrs};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use super::{Ground, REPLACED};
@@ -18,6 +19,11 @@ use crate::place::{self, Root};
 
 /// The largest file that is kept, in bytes.
 const LIMIT: u64 = 64 << 20;
+
+/// What a file has of the one that it replaces.
+const INHERITED: [&str; 2] = ["security.selinux", "system.posix_acl_access"];
+/// The largest of these, in bytes, as the kernel has it.
+const ATTRIBUTE_LIMIT: usize = 1 << 16;
 
 /// Where the install root at `home` keeps what was at `path`.
 pub(crate) fn place_of(home: &TreePath, path: &TreePath) -> TreePath {
@@ -96,7 +102,8 @@ pub(crate) fn put_back(
     remove().map_err(Failure::io("removing", root.shown(path)))
 }
 
-/// Makes a file or a link as it was, in one step.
+/// Makes a file or a link as it was, in one step; one without a time of its own is new. Of what it replaces, a file
+/// has the label and the rules of access.
 pub(crate) fn write(
     directory: &OwnedFd,
     name: &[u8],
@@ -114,6 +121,7 @@ pub(crate) fn write(
             if place::is_superuser() {
                 rustix::fs::fchown(&file, uid, gid)?;
             }
+            inherit(directory, name, &file)?;
             rustix::fs::fchmod(&file, Mode::from_raw_mode(metadata.mode.into()))?;
             file.sync_all()?;
         }
@@ -125,9 +133,29 @@ pub(crate) fn write(
         }
         _ => return Err(std::io::Error::other("it is neither a file nor a link")),
     }
-    let time = Timespec { tv_sec: metadata.mtime.seconds, tv_nsec: metadata.mtime.nanoseconds.into() };
-    let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(directory, UNFINISHED, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    if metadata.mtime != Metadata::AT_EPOCH {
+        let time = Timespec { tv_sec: metadata.mtime.seconds, tv_nsec: metadata.mtime.nanoseconds.into() };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(directory, UNFINISHED, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
     rustix::fs::renameat(directory, UNFINISHED, directory, OsStr::from_bytes(name))?;
     Ok(rustix::fs::fsync(directory)?)
+}
+
+/// Gives a file the label and the rules of access of the regular file that it is going to replace, if there is one.
+fn inherit(directory: &OwnedFd, name: &[u8], file: &File) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let there = match rustix::fs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty()) {
+        Err(Errno::NOENT | Errno::LOOP) => return Ok(()),
+        result => result?,
+    };
+    for attribute in INHERITED {
+        let mut value = Vec::with_capacity(ATTRIBUTE_LIMIT);
+        match rustix::fs::fgetxattr(&there, attribute, spare_capacity(&mut value)) {
+            Ok(_) => rustix::fs::fsetxattr(file, attribute, &value, XattrFlags::empty())?,
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }

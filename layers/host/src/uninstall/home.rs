@@ -16,7 +16,7 @@ use crate::created::{self, CREATED, REPLACED, Record, drop_parent, unrecord_pare
 use crate::generation::{CURRENT, GENERATIONS, OVERRIDES, PACKAGES, SHOWN};
 use crate::host::{HOME, Host, Present};
 use crate::place::{self, Root, path};
-use crate::{Failure, ROOT};
+use crate::{Failure, PackageId, ROOT};
 
 /// What the install root is called when it is all but gone.
 pub(super) const GONE: &[u8] = b".mesosphere.removed";
@@ -32,7 +32,7 @@ const OWN: [&str; 7] = [CURRENT, GENERATIONS, PACKAGES, OVERRIDES, REPLACED, CRE
 pub(super) fn thin(host: &Host, present: &Present) -> Result<(), Failure> {
     let needed = [CURRENT, GENERATIONS, PACKAGES, CREATED, REPLACED, PROGRAMS];
     let number = present.number.to_string();
-    let programs: Vec<&str> = present.generation.active.keys().map(|id| id.as_str()).collect();
+    let programs: Vec<&str> = present.generation.active.keys().map(PackageId::as_str).collect();
     let keep = |needed: &[&str], name: &[u8]| needed.iter().any(|needed| needed.as_bytes() == name);
     let empty = |at: &str, needed: &[&str]| {
         let Ok(directory) = host.directory(at) else { return Ok(()) };

@@ -40,10 +40,9 @@ impl Plan {
     /// Its lines.
     pub fn lines(&self) -> Vec<String> {
         let put_back = |path: &String| format!("put back {path}");
-        let gone = self.files.difference(&self.put_back).map(|path| match self.edited.contains(path) {
-            true => format!("remove {path}, which was edited"),
-            false => format!("remove {path}"),
-        });
+        let edited = |path: &String| if self.edited.contains(path) { ", which was edited" } else { "" };
+        let gone = self.files.difference(&self.put_back);
+        let gone = gone.map(|path| format!("remove {path}{}", edited(path)));
         let state = self.state.iter().map(|path| format!("remove {path} and everything in it"));
         let empty = self.directories.iter().rev().map(|path| format!("remove {path} if it is empty then"));
         let users = self.users.iter().map(|user| format!("remove the user {user}"));

@@ -9,6 +9,11 @@ use clap::Args;
 use crate::global::{Global, print, print_json};
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "What stays: containers, images and networks of Docker, kernel settings until the next boot, \
+                        and whatever services wrote outside of /var/lib/dcos. Killed at any point, the next boot or \
+                        the same command goes on."
+)]
 pub(crate) struct UninstallArgs {
     /// Remove without asking
     #[arg(long)]
