@@ -3,6 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use bake_host::audit::Report;
+
 use crate::host::{Product, runs_as};
 use crate::support::container::{Container, Root};
 use crate::support::{is_root, made, run};
@@ -136,6 +138,16 @@ fn ansible_and_puppet_install_a_host_and_keep_it_as_root() {
     runs_as(&host, "slave");
     assert!(play("").contains("changed=0"));
     assert!(play("--check").contains("changed=0"));
+    // What it finds comes to the host that this runs on, and a timer finds the same.
+    host.run(
+        "cd /root && LC_ALL=C.UTF-8 ansible-playbook --inventory hosts /srv/product/serve/examples/ansible-audit.yml
+         cp /srv/product/serve/examples/dcos-audit.* /etc/systemd/system/ && systemctl daemon-reload
+         systemctl start dcos-audit.service || test -s /run/dcos-audit/report.json",
+    );
+    let report = |path: &str| serde_json::from_str::<Report>(&host.run(&format!("cat {path}"))).unwrap();
+    let brought = report("/root/audits/localhost.json");
+    assert_eq!(brought.config_id.as_deref(), Some(product.config_id().as_str()));
+    assert_eq!(report("/run/dcos-audit/report.json").state, brought.state);
     // As a run leaves it that was killed before its last step.
     host.run("systemctl disable dcos-setup.service");
     assert!(play("").contains("changed=1"));
