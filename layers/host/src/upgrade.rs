@@ -24,7 +24,7 @@ use crate::secrets::{self, Secrets};
 use crate::{Failure, PackageId, files, integration};
 
 /// How long one program of a package may take.
-pub const CHECK_LIMIT: Duration = Duration::from_secs(60);
+pub const CHECK_LIMIT: Duration = Duration::from_mins(1);
 
 /// Where the files of a product are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,7 +148,9 @@ fn new_secrets(
     if !missing.is_empty() {
         return Err(Failure::each(missing));
     }
-    same.iter().for_each(|path| drop(new.remove(path)));
+    for path in &same {
+        new.remove(path);
+    }
     Ok(new)
 }
 

@@ -37,9 +37,9 @@ pub(super) fn wait(
             return Ok(unwell);
         }
         if unwell != before {
-            unwell
-                .iter()
-                .for_each(|line| say(format!("not yet: {}", line.lines().next().unwrap_or_default())));
+            for line in &unwell {
+                say(format!("not yet: {}", line.lines().next().unwrap_or_default()));
+            }
             before = unwell;
         }
         thread::sleep(PAUSE.min(timeout.saturating_sub(begun.elapsed())));

@@ -76,7 +76,9 @@ pub(crate) fn upgrade(global: &Global, args: UpgradeArgs) -> Result<ExitCode, Fa
         return Ok(ExitCode::SUCCESS);
     }
     let upgraded = upgrade::upgrade(&host, &lock, ready, request.checks, say)?;
-    upgraded.unwell.iter().for_each(|line| complain(line));
+    for line in &upgraded.unwell {
+        complain(line);
+    }
     if global.json {
         print_json(&upgraded)?;
     } else {
