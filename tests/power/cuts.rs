@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::path::Path;
 
 use crate::guest::Recorded;
-use crate::host::{Run, Scene, State};
+use crate::host::{INSTALL, ROLE, ROLLBACK, Run, Scene, State, UNINSTALL, UPGRADE};
 use crate::record::Rest;
 use crate::support::ground::Numbers;
 use crate::support::{full, is_root};
@@ -117,6 +117,26 @@ fn cut(run: Run, options: &str) {
 
 #[test]
 fn in_qemu_power_cuts_leave_an_installation_that_the_next_run_ends_needs_root() {
-    cut(crate::host::INSTALL, LOOSE);
-    cut(crate::host::INSTALL, PLAIN);
+    cut(INSTALL, LOOSE);
+}
+
+#[test]
+fn in_qemu_power_cuts_of_upgrades_leave_the_old_host_or_the_new_one_needs_root() {
+    cut(UPGRADE, LOOSE);
+    cut(UPGRADE, PLAIN);
+}
+
+#[test]
+fn in_qemu_power_cuts_of_rollbacks_leave_the_new_host_or_the_old_one_needs_root() {
+    cut(ROLLBACK, LOOSE);
+}
+
+#[test]
+fn in_qemu_power_cuts_of_role_changes_leave_all_of_a_role_or_nothing_needs_root() {
+    cut(ROLE, LOOSE);
+}
+
+#[test]
+fn in_qemu_power_cuts_of_removals_leave_all_or_nothing_needs_root() {
+    cut(UNINSTALL, LOOSE);
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::guest::{Guest, MARGIN};
 use crate::support::mount::Mount;
-use crate::support::{copy_part, made, run, scratch};
+use crate::support::{copy_part, made, run, scratch, text};
 use crate::wares::{self, View, Wares, difference};
 
 /// How large the file systems are.
@@ -15,8 +15,20 @@ const SIZE: u64 = 64 << 20;
 /// Commands of `pkgpanda`, and the commands that made the host on which they are run.
 pub struct Run {
     pub name: &'static str,
+    pub kind: Kind,
     pub before: &'static [&'static str],
     pub commands: &'static [&'static str],
+}
+
+/// How a run ends that was cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The next boot makes up for what should have followed the commit.
+    Commit,
+    /// The same command does.
+    Begin,
+    /// The next boot goes on to the end, where nothing is left.
+    End,
 }
 
 /// A run with a disk that it begins with, and the host that it begins and ends with.
@@ -26,6 +38,8 @@ pub struct Scene {
     run: Run,
     old: View,
     new: View,
+    /// What [`wares::current`] says before.
+    current: Option<String>,
 }
 
 /// Which host a disk has.
@@ -43,12 +57,13 @@ impl Scene {
         let wares = Wares::new(&at("wares"));
         let root = at("root");
         fs::create_dir_all(root.join("etc")).unwrap();
-        let mut scene = Self { scratch, wares, run, old: View::new(), new: View::new() };
+        let mut scene = Self { scratch, wares, run, old: View::new(), new: View::new(), current: None };
         for command in scene.run.before {
             scene.pkgpanda(&root, command);
         }
         scene.boot(&root);
         scene.old = wares::view(&root);
+        scene.current = wares::current(&root);
         File::create(scene.disk()).unwrap().set_len(SIZE + MARGIN).unwrap();
         // Nothing is written later that was not asked for.
         let extended = "lazy_itable_init=0,lazy_journal_init=0,nodiscard";
@@ -75,10 +90,8 @@ impl Scene {
         if !wares.exists() {
             fs::create_dir(&wares).unwrap();
             let mut copy = Command::new("cp");
-            copy.arg("-r").arg(self.wares.directory().join("serve"));
-            for id in wares::ADDED {
-                copy.arg(self.wares.directory().join(format!("{id}.tar.xz")));
-            }
+            copy.arg("-r").args(["serve", "hello--2.tar.xz", "extra--1.tar.xz"]);
+            copy.current_dir(self.wares.directory());
             run(copy.arg(&wares));
         }
         Guest::new(&self.at("guest"), SIZE, options, &commands, &wares)
@@ -102,27 +115,30 @@ impl Scene {
     pub fn judge(&self, disk: &Path, what: &str) -> State {
         let mount = Mount::whole(disk);
         let root = mount.path();
-        let from_nothing = self.run.before.is_empty();
-        let was_there = wares::current(&root).is_some();
-        self.boot(&root);
-        let view = wares::view(&root);
-        let state = if from_nothing {
-            // An installation is begun again, not gone on with at a boot.
-            let enabled = root.join("etc/systemd/system/multi-user.target.wants/dcos-setup.service");
-            assert!(was_there || enabled.symlink_metadata().is_err(), "{what}: nothing would start");
-            if was_there { State::New } else { State::Old }
-        } else if view == self.old {
-            State::Old
-        } else {
-            assert!(view == self.new, "{what}: the host is neither:\n{}", difference(&view, &self.new));
-            State::New
-        };
+        let current = wares::current(&root);
+        let enabled = root.join("etc/systemd/system/multi-user.target.wants/dcos-setup.service");
+        if current.is_none() {
+            assert!(enabled.symlink_metadata().is_err(), "{what}: a boot would start what is not there");
+        }
+        let committed = current != self.current;
+        if self.run.kind != Kind::Begin {
+            self.boot(&root);
+            let mut view = wares::view(&root);
+            if self.run.kind == Kind::End && committed {
+                // What was put aside is nobody's any more.
+                view.retain(|path, _| self.new.contains_key(path) || !path.starts_with("opt"));
+            }
+            let expected = if committed { &self.new } else { &self.old };
+            assert!(view == *expected, "{what}: the host is none:\n{}", difference(&view, expected));
+        }
         if wares::current(&root).is_some() {
             wares::links_lead_somewhere(&root);
             wares::packages_are_whole(&root);
         }
         for command in self.run.commands {
-            self.pkgpanda(&root, command);
+            let output = wares::ends(&mut self.wares.command(&made("pkgpanda/pkgpanda"), &root, command));
+            let is_gone = text(&output.stderr).contains("nothing is installed");
+            assert!(output.status.success() || self.run.kind == Kind::End && is_gone, "{what}: {output:?}");
         }
         self.boot(&root);
         let view = wares::view(&root);
@@ -130,12 +146,11 @@ impl Scene {
         assert_eq!(wares::unfinished(&root), [""; 0], "{what}");
         mount.unmount();
         run_quietly(Command::new("e2fsck").arg("-fn").arg(disk));
-        state
+        if committed { State::New } else { State::Old }
     }
 
     /// As a boot does: nothing is in `/run`, then everything is derived.
     fn boot(&self, root: &Path) {
-        if self.run.before.is_empty() { return; }
         let _ = fs::remove_dir_all(root.join("run"));
         if wares::current(root).is_some() {
             self.pkgpanda(root, "setup");
@@ -156,4 +171,28 @@ fn run_quietly(command: &mut Command) {
 }
 
 /// Onto a host with nothing.
-pub const INSTALL: Run = Run { name: "install", before: &[], commands: &[wares::INSTALL] };
+pub const INSTALL: Run = Run { name: "install", kind: Kind::Begin, before: &[], commands: &[wares::INSTALL] };
+
+/// Packages come and become active.
+pub const UPGRADE: Run = Run {
+    name: "upgrade",
+    kind: Kind::Commit,
+    before: &[wares::INSTALL],
+    commands: &[wares::ADD[0], wares::ADD[1], wares::ACTIVATE],
+};
+
+/// Back to the first generation.
+pub const ROLLBACK: Run = Run {
+    name: "rollback",
+    kind: Kind::Commit,
+    before: &[wares::INSTALL, wares::ADD[0], wares::ADD[1], wares::ACTIVATE],
+    commands: &["rollback 1"],
+};
+
+/// Another role.
+pub const ROLE: Run =
+    Run { name: "role", kind: Kind::Commit, before: &[wares::INSTALL], commands: &["role add slave"] };
+
+/// Everything goes.
+pub const UNINSTALL: Run =
+    Run { name: "uninstall", kind: Kind::End, before: &[wares::INSTALL], commands: &["uninstall --yes"] };

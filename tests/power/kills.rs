@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::host::{INSTALL, Run, Scene, State};
+use crate::host::{Run, Scene, State, UPGRADE};
 use crate::support::ground::Numbers;
 use crate::support::{full, is_root};
 
@@ -31,5 +31,5 @@ fn kill(run: Run) {
 
 #[test]
 fn in_qemu_killed_machines_come_up_with_a_whole_host_needs_root() {
-    kill(INSTALL);
+    kill(UPGRADE);
 }

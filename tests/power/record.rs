@@ -10,8 +10,8 @@ use crate::support::ground::Numbers;
 
 /// How long sectors are, of the disk and of the log.
 pub const SECTOR: usize = 512;
-/// "jfswsrh", as a number.
-const MAGIC: u64 = 0x006a_6673_7773_6872;
+/// "hrswfsj", as bytes.
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
 const FUA: u64 = 2;
 const DISCARD: u64 = 4;

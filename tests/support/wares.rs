@@ -13,16 +13,13 @@ use serde_json::{Value, json};
 
 use super::listing::{self, Kind};
 
-/// The configuration that everything here has.
-pub const CONFIGURATION: &str = "0123456789012345678901234567890123456789";
-/// Packages of the product.
-pub const OLD: [&str; 3] =
-    ["dcos-config--setup_0123456789012345678901234567890123456789", "hello--1", "tool--1"];
-/// What the product is upgraded to.
-pub const NEW: [&str; 4] =
-    ["dcos-config--setup_0123456789012345678901234567890123456789", "extra--1", "hello--2", "tool--1"];
-/// Packages that the upgrade brings, in files of their own beside the product.
-pub const ADDED: [&str; 2] = ["extra--1", "hello--2"];
+/// Each configuration by the directory of its product: `next` is an upgrade of `serve`.
+const PRODUCTS: [(&str, &str, &[&str]); 2] = [
+    ("serve", "0123456789012345678901234567890123456789", &["hello--1", "tool--1"]),
+    ("next", "9876543210987654321098765432109876543210", &["extra--1", "hello--2", "tool--1"]),
+];
+/// All packages but those of a configuration.
+const PACKAGES: [&str; 4] = ["extra--1", "hello--1", "hello--2", "tool--1"];
 
 /// The product and the further packages, in a directory.
 pub struct Wares {
@@ -31,6 +28,15 @@ pub struct Wares {
 
 /// Installs the product.
 pub const INSTALL: &str = "install --product WARES/serve/product.json --from WARES/serve --role master";
+/// Installs it on a host that learns its role later.
+pub const INSTALL_NEUTRAL: &str = "install --product WARES/serve/product.json --from WARES/serve";
+/// Bring packages to a host.
+pub const ADD: [&str; 2] = ["add WARES/hello--2.tar.xz", "add WARES/extra--1.tar.xz"];
+/// Makes these packages and others the active ones.
+pub const ACTIVATE: &str =
+    "activate hello--2 tool--1 extra--1 dcos-config--setup_0123456789012345678901234567890123456789";
+/// Makes the next product the active one.
+pub const UPGRADE: &str = "upgrade --product WARES/next/product.json --from WARES/next";
 
 /// Everything that a host consists of: by its path, what is there. The current generation has no number, and what
 /// neither it nor the host outside of the install root needs is left out.
@@ -39,47 +45,14 @@ pub type View = BTreeMap<String, String>;
 impl Wares {
     /// Makes everything in `directory`.
     pub fn new(directory: &Path) -> Self {
-        let wares = Self { directory: directory.to_owned() };
-        let [config, hello, tool] = OLD;
-        let bootstrap = directory.join("bootstrap");
-        for (id, top) in [
-            (hello, bootstrap.join("packages")),
-            (tool, bootstrap.join("packages")),
-            (config, directory.into()),
-        ] {
-            package(id, &top.join(id));
+        for id in PACKAGES {
+            package(id, &directory.join("packages").join(id));
+            pack(&directory.join("packages").join(id), &directory.join(format!("{id}.tar.xz")));
         }
-        for id in ADDED {
-            package(id, &directory.join(id));
-            pack(&directory.join(id), &directory.join(format!("{id}.tar.xz")));
+        for (name, configuration, packages) in PRODUCTS {
+            product(directory, &directory.join(name), configuration, packages);
         }
-        let serve = directory.join("serve");
-        let archive = format!("packages/dcos-config/{config}.tar.xz");
-        pack(&bootstrap, &serve.join("bootstrap/b.tar.xz"));
-        pack(&directory.join(config), &serve.join(&archive));
-        fs::write(serve.join("pkgpanda"), "the program").unwrap();
-        let inside = [hello, tool].map(|id| {
-            let path = format!("packages/{}/{id}.tar.xz", id.split("--").next().unwrap());
-            pack(&bootstrap.join("packages").join(id), &serve.join(&path));
-            (id.parse().unwrap(), blob(&serve, &path))
-        });
-        let file = HostFile { mode: "0600".to_owned(), content: "http://repository".to_owned() };
-        let product = Product {
-            schema: SCHEMA.to_owned(),
-            config_id: CONFIGURATION.to_owned(),
-            bootstrap: Bootstrap {
-                id: "b".to_owned(),
-                packages: inside.into(),
-                blob: blob(&serve, "bootstrap/b.tar.xz"),
-            },
-            packages: BTreeMap::from([(config.parse().unwrap(), blob(&serve, &archive))]),
-            active: OLD.map(|id| id.parse().unwrap()).into(),
-            files: BTreeMap::from([("/etc/mesosphere/setup-flags/repository-url".to_owned(), file)]),
-            secrets: Vec::new(),
-            pkgpanda: blob(&serve, "pkgpanda"),
-        };
-        fs::write(serve.join("product.json"), json::to_canonical(&product).unwrap()).unwrap();
-        wares
+        Self { directory: directory.to_owned() }
     }
 
     /// Where they are.
@@ -112,6 +85,41 @@ pub fn succeeds(command: &mut Command) -> String {
 /// Runs a command.
 pub fn ends(command: &mut Command) -> Output {
     command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Makes a product in the directory `serve`.
+fn product(wares: &Path, serve: &Path, configuration: &str, packages: &[&str]) {
+    let top = serve.with_extension("bootstrap");
+    for id in packages {
+        fs::create_dir_all(top.join("packages")).unwrap();
+        succeeds(Command::new("cp").arg("-a").arg(wares.join("packages").join(id)).arg(top.join("packages")));
+    }
+    pack(&top, &serve.join("bootstrap/b.tar.xz"));
+    fs::write(serve.join("pkgpanda"), "the program").unwrap();
+    let place = |id: &str| format!("packages/{}/{id}.tar.xz", id.split("--").next().unwrap());
+    let config = format!("dcos-config--setup_{configuration}");
+    package(&config, &wares.join("packages").join(&config));
+    let mut blobs = BTreeMap::new();
+    for id in packages.iter().copied().chain([&*config]) {
+        pack(&wares.join("packages").join(id), &serve.join(place(id)));
+        blobs.insert(id.parse().unwrap(), blob(serve, &place(id)));
+    }
+    let active = blobs.keys().cloned().collect();
+    let config = config.parse().unwrap();
+    let beside = BTreeMap::from([(blobs.remove_entry(&config).unwrap())]);
+    let content = format!("http://repository/{configuration}");
+    let file = HostFile { mode: "0600".to_owned(), content };
+    let product = Product {
+        schema: SCHEMA.to_owned(),
+        config_id: configuration.to_owned(),
+        bootstrap: Bootstrap { id: "b".to_owned(), packages: blobs, blob: blob(serve, "bootstrap/b.tar.xz") },
+        packages: beside,
+        active,
+        files: BTreeMap::from([("/etc/mesosphere/setup-flags/repository-url".to_owned(), file)]),
+        secrets: Vec::new(),
+        pkgpanda: blob(serve, "pkgpanda"),
+    };
+    fs::write(serve.join("product.json"), json::to_canonical(&product).unwrap()).unwrap();
 }
 
 /// Makes the directory of a package: a bit of everything that packages have, different in each version.
@@ -198,10 +206,39 @@ pub fn current(root: &Path) -> Option<String> {
 
 /// The packages of the current generation.
 pub fn active(root: &Path) -> BTreeSet<String> {
+    record(root)["active"].as_object().unwrap().keys().cloned().collect()
+}
+
+/// The changed files of the current generation, by their paths in the root.
+fn copies(root: &Path) -> BTreeSet<String> {
+    let record = record(root);
+    let mut copies = BTreeSet::new();
+    for (name, packages) in record["overrides"].as_object().into_iter().flatten() {
+        for (id, paths) in packages.as_object().unwrap() {
+            let path = |path: &Value| format!("{HOME}/overrides/{name}/{id}/{}", path.as_str().unwrap());
+            copies.extend(paths.as_array().unwrap().iter().map(path));
+        }
+    }
+    copies
+}
+
+fn record(root: &Path) -> Value {
     let record = root.join(HOME).join("current/generation.json");
     let bytes = fs::read(&record).unwrap_or_else(|error| panic!("{}: {error}", record.display()));
-    let record: Value = serde_json::from_slice(&bytes).unwrap();
-    record["active"].as_object().unwrap().keys().cloned().collect()
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// Everything that a host has, also what nobody needs, but for what is unfinished.
+pub fn everything(root: &Path) -> View {
+    let entries = listing::list(root).into_iter().map(|(path, entry)| {
+        let name = String::from_utf8(path.clone()).unwrap();
+        let content = matches!(entry.kind, Kind::File { .. })
+            .then(|| Digest::of(&fs::read(listing::at(root, &path)).unwrap()).to_string());
+        (name, format!("{:?} {content:?} {:o} {:?}", entry.kind, entry.mode, entry.owner))
+    });
+    let is_done = |path: &String| !is_unfinished(path);
+    let is_ours = |path: &String| !path.is_empty() && path != "lost+found" && !path.ends_with("/audit.cache");
+    entries.filter(|(path, _)| is_done(path) && is_ours(path)).collect()
 }
 
 /// What a host is. Everything below the root counts but what was there before anything else was, what only
@@ -209,6 +246,7 @@ pub fn active(root: &Path) -> BTreeSet<String> {
 pub fn view(root: &Path) -> View {
     let number = current(root);
     let active = if number.is_some() { active(root) } else { BTreeSet::new() };
+    let copies = if number.is_some() { copies(root) } else { BTreeSet::new() };
     let mine = number.as_ref().map(|number| format!("generations/{number}"));
     let any = "generations/CURRENT";
     let plain = |text: &str| {
@@ -228,8 +266,9 @@ pub fn view(root: &Path) -> View {
             (_, Some(id)) => id.is_some_and(|id| active.contains(id)),
             _ => true,
         };
+        let is_copy = name.starts_with(&format!("{HOME}/overrides")) && !copies.contains(&name);
         let of_host = name.is_empty() || name == "lost+found" || name == format!("{HOME}/audit.cache");
-        if !stays || of_host {
+        if !stays || is_copy || is_unfinished(&name) || of_host {
             continue;
         }
         let what = match entry.kind {
@@ -255,8 +294,19 @@ pub fn view(root: &Path) -> View {
 pub fn difference(found: &View, expected: &View) -> String {
     let paths: BTreeSet<_> = found.keys().chain(expected.keys()).collect();
     let paths = paths.into_iter().filter(|path| found.get(*path) != expected.get(*path));
-    let line =
-        |path: &String| format!("{path}: found {:?}, expected {:?}\n", found.get(path), expected.get(path));
+    let line = |path: &String| match (found.get(path), expected.get(path)) {
+        (Some(found), Some(expected)) => {
+            // From a little before where they begin to differ.
+            let same = found.bytes().zip(expected.bytes()).take_while(|(one, other)| one == other).count();
+            let rest = |text: &String| {
+                let text: String = text.chars().skip(same.saturating_sub(40)).collect();
+                text.chars().take(120).collect::<String>()
+            };
+            format!("{path}: found ..{}\n   expected ..{}\n", rest(found), rest(expected))
+        }
+        (Some(_), None) => format!("{path}: there\n"),
+        _ => format!("{path}: missing\n"),
+    };
     paths.take(12).map(line).collect()
 }
 
@@ -277,9 +327,12 @@ pub fn links_lead_somewhere(root: &Path) {
     assert!(links > 10, "{links} links");
 }
 
-/// Every file of every package that is active is what `contents.json` says, and there is nothing else.
+/// Every file of every package that is there is what `contents.json` says, and there is nothing else.
 pub fn packages_are_whole(root: &Path) {
-    for id in active(root) {
+    let mut there = active(root);
+    let is_package = |name: &String| !name.starts_with('.');
+    there.extend(names(root, "packages").into_iter().filter(is_package));
+    for id in there {
         let directory = root.join(HOME).join("packages").join(&id);
         let stated: Value =
             serde_json::from_slice(&fs::read(directory.join("contents.json")).unwrap()).unwrap();
@@ -292,25 +345,19 @@ pub fn packages_are_whole(root: &Path) {
     }
 }
 
-/// The generations and packages that are there.
-pub fn store(root: &Path) -> Vec<String> {
-    let names = |directory: &str| {
-        let entries = fs::read_dir(root.join(HOME).join(directory)).into_iter().flatten();
-        let names =
-            entries.map(|entry| format!("{directory}/{}", entry.unwrap().file_name().to_str().unwrap()));
-        names.collect::<Vec<_>>()
-    };
-    let mut store = [names("generations"), names("packages")].concat();
-    store.sort();
-    store
+/// The names in a directory of the install root.
+pub fn names(root: &Path, directory: &str) -> BTreeSet<String> {
+    let entries = fs::read_dir(root.join(HOME).join(directory)).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// What runs that were cut short leave, until the next change: names of unfinished things.
 pub fn unfinished(root: &Path) -> Vec<String> {
     let all = listing::list(root).into_keys().map(|path| String::from_utf8(path).unwrap());
-    let is_unfinished = |path: &String| {
-        let name = path.rsplit('/').next().unwrap();
-        name.starts_with('.')
-    };
-    all.filter(is_unfinished).collect()
+    all.filter(|path| is_unfinished(path)).collect()
+}
+
+/// Whether a path is that of something unfinished, or below it.
+fn is_unfinished(path: &str) -> bool {
+    path.split('/').any(|name| name.starts_with('.') && name.ends_with(".unfinished"))
 }

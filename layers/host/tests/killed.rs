@@ -15,6 +15,8 @@ mod kills;
 #[allow(dead_code)]
 #[path = "../../../tests/support/listing.rs"]
 mod listing;
+#[path = "killed/runs.rs"]
+mod runs;
 #[path = "killed/scene.rs"]
 mod scene;
 #[allow(dead_code)]

@@ -178,9 +178,14 @@ pub fn of(command: &Command, log: &Path) -> Vec<Call> {
     calls.into_iter().map(|(_, call)| call).collect()
 }
 
+/// On one processor: threads that read share their work in another way each time, one does it in the same.
 fn traced(arguments: &[&str], command: &Command) -> Command {
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qqq"]).args(arguments).arg(command.get_program()).args(command.get_args());
+    let mut strace = Command::new("taskset");
+    strace
+        .args(["--cpu-list", "0", "strace", "-f", "-qqq"])
+        .args(arguments)
+        .arg(command.get_program())
+        .args(command.get_args());
     strace
 }
 
