@@ -8,7 +8,7 @@ use super::*;
 /// Which words a refusal has to have; the host is as it was.
 fn refusal(packages: &[Package], words: &[&str]) {
     let yard = host();
-    packages.iter().for_each(|package| yard.add(package));
+    yard.add_all(packages);
     let before = listing::list(&yard.root());
     let ids: Vec<&str> = packages.iter().map(|package| package.id.as_str()).collect();
     let said = yard.refused(&[&["activate"], &ids[..]].concat());
@@ -40,11 +40,11 @@ fn sets_that_the_original_refuses_are_refused() {
     refusal(&[sysctl("a--1", "a", "1"), sysctl("b--1", "b", "2")], &["vm.x", "a--1", "b--1"]);
     // The original compares types too and refuses 1 beside "1": to the kernel they are the same text.
     let yard = host();
-    [sysctl("a--1", "a", "1"), sysctl("b--1", "b", r#""1""#)].iter().for_each(|package| yard.add(package));
+    yard.add_all(&[sysctl("a--1", "a", "1"), sysctl("b--1", "b", r#""1""#)]);
     yard.done(&["activate", "a--1", "b--1"]);
     // Settings without a service. The original drops them silently if the package has any other service.
     let orphan = with("a--1", r#"{"sysctl": {"a": {"vm.x": 1}}}"#);
-    refusal(&[orphan.clone()], &["`a--1`", "`a.service`"]);
+    refusal(std::slice::from_ref(&orphan), &["`a--1`", "`a.service`"]);
     refusal(&[orphan.file("x/b.service", "")], &["`a--1`", "`a.service`"]);
     // A unit that the installation itself brings.
     refusal(
@@ -72,7 +72,7 @@ fn a_variant_that_is_required_is_checked() {
     let debug = Package::new("b--1").info(r#"{"variant": "debug"}"#);
     refusal(&[wants.clone(), plain], &["`a--1` requires", "`b--1` is variant"]);
     let yard = host();
-    [&wants, &debug].into_iter().for_each(|package| yard.add(package));
+    yard.add_all([&wants, &debug]);
     yard.done(&["activate", "a--1", "b--1"]);
 }
 

@@ -152,6 +152,13 @@ impl Yard {
         package.make(&self.home(&format!("packages/{}", package.id)));
     }
 
+    /// The same with several.
+    pub fn add_all<'a>(&self, packages: impl IntoIterator<Item = &'a Package>) {
+        for package in packages {
+            self.add(package);
+        }
+    }
+
     pub fn at(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
