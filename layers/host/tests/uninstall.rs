@@ -1,5 +1,5 @@
 //! `pkgpanda uninstall`: everything that was made goes, nothing else does, and whoever comes finishes.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)] // a test stops where it fails
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, clippy::print_stdout, missing_docs)] // a test stops where it fails
 
 #[allow(dead_code)]
 #[path = "../../../tests/support/listing.rs"]
