@@ -80,8 +80,12 @@ fn unless_directory(directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
 }
 
 fn make_directory(directory: &OwnedFd, name: &[u8], mode: u32) -> io::Result<()> {
-    clear_away(directory, name)?;
-    rustix::fs::mkdirat(directory, OsStr::from_bytes(name), Mode::from_raw_mode(0o700))?;
+    let there = place::stat(directory, name)?;
+    // One that could not be listed looks as if it held nothing: what it holds stays.
+    if there.is_none_or(|stat| place::kind(&stat) != FileType::Directory) {
+        clear_away(directory, name)?;
+        rustix::fs::mkdirat(directory, OsStr::from_bytes(name), Mode::from_raw_mode(0o700))?;
+    }
     let made = place::enter(directory, name)?;
     // Default rules of access, which parents hand down.
     for attribute in scan::attributes(&made)? {
