@@ -253,7 +253,7 @@ fn in_a_container_a_host_without_a_role_waits_for_one_and_is_set_up_when_it_come
 
     let host = releases.boot(&root);
     host.until("systemctl show -p ActiveState --value dcos-setup | grep -q inactive");
-    assert!(host.console().contains("waiting for a role"), "{}", host.console());
+    assert!(host.journal().contains("waiting for a role"), "{}", host.journal());
     let status = pkgpanda(&host, "status");
     assert!(status.contains("waiting for a role"), "{status}");
     host.run("touch /etc/mesosphere/roles/slave");

@@ -10,6 +10,7 @@ Masters come first, one at a time; then agents.
 
       --skip-checks         ask neither before nor after whether the host is well
       --no-rollback         stay, however the host is
+      --timeout SECONDS     how long the host may take to be well afterwards; 300
   -v, --verbose             say everything that pkgpanda says
       --json                one JSON document on stdout, everything else on stderr
       --secrets FILE        the tar of secrets that 'bake configure' wrote beside the serve directory
@@ -36,11 +37,16 @@ url='' secrets_tar='' verbose='' options=()
 parse_arguments() {
     while [ $# -gt 0 ]; do
         case $1 in
-        --secrets | --url)
+        --secrets | --url | --timeout)
             [ -n "${2:-}" ] || misused "$1 wants a value"
             ;;
         esac
         case $1 in
+        --timeout)
+            [[ $2 =~ ^[0-9]+$ ]] || misused "--timeout $2: expected seconds"
+            options+=(--timeout "$2")
+            shift
+            ;;
         --skip-checks | --no-rollback) options+=("$1") ;;
         -v | --verbose) verbose=yes ;;
         --json) ;; # known since the start
