@@ -178,8 +178,8 @@ fn in_a_container_a_host_is_installed_upgraded_rolled_back_edited_repaired_and_l
     assert_eq!(clean(&host), second);
 
     // Another role is an activation like any other; it outlives a boot.
-    pkgpanda(&host, "role add slave");
     pkgpanda(&host, "role remove master");
+    pkgpanda(&host, "role add slave");
     runs_as(&host, "slave");
     assert_eq!(clean(&host), second, "roles have a digest of their own");
     host.power_off();

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::Duration;
 
 use bake_base::names;
 use rustix::fs::FlockOperation;
@@ -16,6 +17,10 @@ use crate::{Failure, PackageId};
 
 /// The longest record or document of a product, in bytes.
 const LIMIT: u64 = 64 << 20;
+/// How long the run of somebody else may take before it is in the way, in milliseconds, and how often that is looked
+/// at.
+const MOMENT: u64 = 10_000;
+const STEP: u64 = 50;
 /// The install root, relative to the root of the host.
 pub(crate) const HOME: &str = "opt/mesosphere";
 
@@ -61,7 +66,8 @@ impl Host {
         Ok(Self { root, home, systemd })
     }
 
-    /// Keeps others from changing the host. Without `wait`, somebody who is at it already is an error.
+    /// Keeps others from changing the host. Without `wait`, somebody who is at it for longer than a moment is an
+    /// error: a role that was just changed has `pkgpanda setup` run, for one.
     ///
     /// # Errors
     /// When another run is at work, or the lock cannot be had.
@@ -69,15 +75,23 @@ impl Host {
         // The same that an installation holds.
         let parent = self.root.make(&place::path("opt"))?;
         let shown = self.root.shown(&place::path("opt"));
-        let how = if wait {
-            FlockOperation::LockExclusive
-        } else {
-            FlockOperation::NonBlockingLockExclusive
+        let mut tries = 0;
+        let locked = loop {
+            match rustix::fs::flock(&parent, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) if wait => {
+                    break rustix::fs::flock(&parent, FlockOperation::LockExclusive);
+                }
+                Err(Errno::WOULDBLOCK) if tries < MOMENT / STEP => {
+                    std::thread::sleep(Duration::from_millis(STEP))
+                }
+                result => break result,
+            }
+            tries += 1;
         };
-        match rustix::fs::flock(&parent, how) {
-            Err(Errno::WOULDBLOCK) => Err(Failure::new(format!(
-                "another run is at work in `{shown}`: wait until it has ended"
-            ))),
+        match locked {
+            Err(Errno::WOULDBLOCK) => {
+                Err(Failure::new(format!("another run is at work in `{shown}`: wait until it has ended")))
+            }
             result => {
                 result.map_err(Failure::io("locking", shown))?;
                 Ok(Lock { _handle: parent.into() })
