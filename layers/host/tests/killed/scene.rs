@@ -83,14 +83,14 @@ impl Scene {
             wares::succeeds(&mut scene.pkgpanda(&base, command));
         }
         if scene.run.kind != Kind::Begin {
-            scene.boot(&base);
+            scene.boot(&base, scene.run.name);
         }
         (scene.run.then)(&base);
         scene.old = scene.view(&base);
         scene.current = wares::current(&base);
         let root = scene.fresh();
         wares::succeeds(&mut scene.command());
-        scene.boot(&root);
+        scene.boot(&root, scene.run.name);
         scene.new = scene.view(&root);
         scene.packages = wares::names(&root, "packages");
         assert_ne!(scene.old, scene.new, "{}", scene.run.name);
@@ -130,7 +130,7 @@ impl Scene {
             assert!(enabled.symlink_metadata().is_err(), "{what}: a boot would start what is not there");
         }
         if self.run.kind != Kind::Begin {
-            self.boot(&root);
+            self.boot(&root, what);
         }
         let view = self.view(&root);
         let neither = || {
@@ -179,7 +179,7 @@ impl Scene {
 
     /// The command has done what it was to do.
     pub fn is_new(&self, what: &str) {
-        self.boot(&self.root());
+        self.boot(&self.root(), what);
         let view = self.view(&self.root());
         assert!(view == self.new, "{what}: again:\n{}", difference(&view, &self.new));
     }
@@ -189,10 +189,11 @@ impl Scene {
     }
 
     /// As a boot does: nothing is in `/run`, then everything is derived.
-    fn boot(&self, root: &Path) {
+    fn boot(&self, root: &Path, what: &str) {
         let _ = fs::remove_dir_all(root.join("run"));
         if wares::current(root).is_some() {
-            wares::succeeds(&mut self.pkgpanda(root, "setup"));
+            let output = wares::ends(&mut self.pkgpanda(root, "setup"));
+            assert!(output.status.success(), "{what}: a boot: {output:?}");
         }
     }
 
