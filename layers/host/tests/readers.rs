@@ -180,7 +180,7 @@ fn race(name: &str, forward: bool, change: impl Fn(&Yard, u64)) {
     let mut readers: Vec<Child> = (0..READERS).map(|_| yard.reader()).collect();
     let began = Instant::now();
     while yard.reports("ready-").len() < READERS {
-        assert!(began.elapsed() < Duration::from_secs(60), "readers do not start");
+        assert!(began.elapsed() < Duration::from_mins(1), "readers do not start");
         std::thread::sleep(Duration::from_millis(10));
     }
     let time = Duration::from_secs(if env::var_os("BAKE_TEST_FULL").is_some() { 60 } else { 4 });
@@ -223,6 +223,6 @@ fn readers_of_upgrades_see_old_then_new_and_never_fail_needs_root() {
 fn readers_of_rollbacks_see_new_then_old_and_never_fail_needs_root() {
     // The second generation is current.
     race("rollbacks", false, |yard, number| {
-        yard.pkgpanda(if number % 2 == 1 { "rollback 1" } else { "rollback 2" })
+        yard.pkgpanda(if number % 2 == 1 { "rollback 1" } else { "rollback 2" });
     });
 }
