@@ -23,7 +23,7 @@ const MOUNTED: &str = "power: mounted";
 /// What is said once the commands have ended well.
 const DONE: &str = "power: done";
 /// No machine takes longer.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// A machine's kernel and initrd.
 pub struct Guest {

@@ -144,6 +144,9 @@ impl Scene {
         let view = wares::view(&root);
         assert!(view == self.new, "{what}: again:\n{}", difference(&view, &self.new));
         assert_eq!(wares::unfinished(&root), [""; 0], "{what}");
+        if self.run.kind != Kind::End {
+            self.pkgpanda(&root, "audit");
+        }
         mount.unmount();
         run_quietly(Command::new("e2fsck").arg("-fn").arg(disk));
         if committed { State::New } else { State::Old }

@@ -10,7 +10,7 @@ use crate::scene::{Kind, Run, Scene, State, full};
 use crate::wares;
 
 /// How many kills of a run there are if not all are asked for.
-const SOME: usize = 40;
+const SOME: usize = 60;
 /// Calls on each side of the commit that are killed always.
 const AROUND: usize = 3;
 

@@ -175,6 +175,11 @@ impl Scene {
         self.is_new(what);
         assert_eq!(wares::unfinished(&root), [""; 0], "{what}: again");
         assert_eq!(wares::names(&root, "packages"), self.packages, "{what}: again");
+        // An edit is something that an audit tells.
+        if self.run.kind != Kind::End && self.run.name != "edit" {
+            let audit = wares::ends(&mut self.pkgpanda(&root, "audit"));
+            assert!(audit.status.success(), "{what}: {}", String::from_utf8_lossy(&audit.stdout));
+        }
     }
 
     /// The command has done what it was to do.
