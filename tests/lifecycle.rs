@@ -193,7 +193,7 @@ fn in_a_container_a_host_is_installed_upgraded_rolled_back_edited_repaired_and_l
     assert_eq!(clean(&host), second);
 
     // An edit works at once, outlives a boot, is reported and undone.
-    host.run("sed 's/^echo \"/echo \"edited /' /opt/mesosphere/bin/dcos-hello >/run/edited");
+    host.run("sed 's/\"bake-demo/\"edited bake-demo/' /opt/mesosphere/bin/dcos-hello >/run/edited");
     pkgpanda(&host, "edit /opt/mesosphere/bin/dcos-hello --from /run/edited");
     host.run("grep -q 'edited bake-demo' /opt/mesosphere/bin/dcos-hello");
     host.run("systemctl restart dcos-hello-slave_public && journalctl -u dcos-hello-slave_public | grep -q 'edited bake-demo'");

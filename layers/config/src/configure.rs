@@ -17,8 +17,8 @@ use crate::{
     ConfigFile, Effective, Error, Extension, FileTable, Node, Place, Problem, Problems, Table, render, yaml,
 };
 
-pub(crate) use assemble::LIST_FLAG;
 pub use assemble::Configured;
+pub(crate) use assemble::LIST_FLAG;
 
 /// What an operator wrote.
 #[derive(Clone, Debug, Default)]

@@ -167,9 +167,18 @@ pub fn switch_to(
     check_not_removing(&current)?;
     let notes = prepare::check(host, &current, &to)?;
     secrets::keep(host, current.number, &secrets::kept(host, &to)?)?;
+    if to.generation.roles != current.generation.roles {
+        // After the commit these are the roles of another generation, and must not be taken for news.
+        setup::roles::mark(&host.root)?;
+    }
     match commit(host, &current, &to, Stop::Everything, setup::derive, say) {
         Ok(()) => Ok(Changed { number, before: current.number, notes }),
-        Err(Broken::Before(failure) | Broken::After(failure)) => Err(failure),
+        Err(Broken::Before(failure)) => {
+            // The first failure is the one to tell.
+            let _ = setup::settle(host, &current, say);
+            Err(failure)
+        }
+        Err(Broken::After(failure)) => Err(failure),
     }
 }
 

@@ -137,7 +137,8 @@ pub fn assemble(
         contents.insert(id.clone(), contents_digest(tree, at, id)?);
     }
     let generation = Generation::new(&root, roles, &BTreeSet::new(), |id| contents[id]);
-    let below = |top: &TreePath, path: &TreePath| path.components().fold(top.clone(), |at, name| at.join(name));
+    let below =
+        |top: &TreePath, path: &TreePath| path.components().fold(top.clone(), |at, name| at.join(name));
     let first = below(at, &TreePath::parse(Number::FIRST.directory().as_bytes())?);
     let mut wanted = BTreeMap::from([
         (at.join(GENERATIONS.as_bytes()), Entry::Directory),

@@ -135,8 +135,8 @@ impl Generation {
     /// # Errors
     /// What is wrong with it, in words.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let generation: Self =
-            serde_json::from_slice(bytes).map_err(|error| format!("is no record of a generation: {error}"))?;
+        let generation: Self = serde_json::from_slice(bytes)
+            .map_err(|error| format!("is no record of a generation: {error}"))?;
         if generation.schema == SCHEMA {
             return Ok(generation);
         }

@@ -82,7 +82,7 @@ impl Host {
                     break rustix::fs::flock(&parent, FlockOperation::LockExclusive);
                 }
                 Err(Errno::WOULDBLOCK) if tries < MOMENT / STEP => {
-                    std::thread::sleep(Duration::from_millis(STEP))
+                    std::thread::sleep(Duration::from_millis(STEP));
                 }
                 result => break result,
             }

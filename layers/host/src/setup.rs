@@ -2,7 +2,7 @@
 //! install root, roles, users, state directories, kernel settings, units. Whatever is right already stays as it is.
 
 mod learn;
-mod roles;
+pub(crate) mod roles;
 mod smbios;
 pub(crate) mod sources;
 mod state;

@@ -55,6 +55,15 @@ impl Systemd {
         self.run(&["daemon-reload"], &[], &[0])
     }
 
+    /// Forgets how often units were started and that they failed. Units that it does not know have nothing to forget.
+    ///
+    /// # Errors
+    /// When its program cannot be run.
+    pub(crate) fn forget<'a>(self, units: impl IntoIterator<Item = &'a str>) -> Result<(), Failure> {
+        let units: Vec<&str> = units.into_iter().filter(|unit| !is_template(unit)).collect();
+        if units.is_empty() { Ok(()) } else { self.run(&["reset-failed", "--"], &units, &[0, 1, 5]) }
+    }
+
     /// Starts units without waiting for them.
     ///
     /// # Errors

@@ -20,7 +20,11 @@ fn release(id: char) -> Release {
     let product = Product {
         schema: SCHEMA.to_owned(),
         config_id: config_id.clone(),
-        bootstrap: Bootstrap { id: config_id.clone(), packages: BTreeMap::new(), blob: blob(tarball.clone()) },
+        bootstrap: Bootstrap {
+            id: config_id.clone(),
+            packages: BTreeMap::new(),
+            blob: blob(tarball.clone()),
+        },
         packages: BTreeMap::new(),
         active: vec![format!("dcos-config--setup_{config_id}").parse().unwrap()],
         files: BTreeMap::new(),

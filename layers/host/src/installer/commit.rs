@@ -207,7 +207,8 @@ impl<'a> Commit<'a> {
             rustix::fs::fchmod(&stage, Mode::from_raw_mode(0o700))?;
             Ok(stage)
         })();
-        let stage = made.map_err(Failure::io("making", &shown))?;
+        let made = made.map_err(Failure::io("making", &shown));
+        let stage = made.inspect_err(|_| drop(self.clear()))?;
         let synced = unpack(
             &shown,
             rustix::io::fcntl_dupfd_cloexec(&stage, 0).map_err(Failure::io("opening", &shown))?,

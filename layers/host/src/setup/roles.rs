@@ -51,6 +51,14 @@ pub(crate) fn named(root: &Root) -> Result<Named, Failure> {
     Ok(named)
 }
 
+/// Has the directory say nothing until [`mirror`] has written it: what it says is about to be behind.
+pub(crate) fn mark(root: &Root) -> Result<(), Failure> {
+    let at = place::path(integration::ROLES);
+    let Some(directory) = root.find(&at)? else { return Ok(()) };
+    let marked = touch(&directory, STAGE).and_then(|()| rustix::fs::fsync(&directory));
+    marked.map_err(Failure::io("writing", root.shown(&at)))
+}
+
 /// Has the directory name exactly `roles`. What else lies there stays. With `seen`, also roles stay that are neither
 /// none nor those: somebody has written them since.
 pub(crate) fn mirror(

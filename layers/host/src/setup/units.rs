@@ -83,6 +83,9 @@ pub(crate) fn write(
         say(format!("wrote units: {}", units.iter().map(String::as_str).collect::<Vec<_>>().join(" ")));
     }
     writer.reload()?;
+    // Otherwise several changes in a row would be more starts than systemd allows, and what is gone would stay known
+    // for having failed.
+    host.systemd.forget(units.union(&gone).map(String::as_str))?;
     if !units.is_empty() {
         host.systemd.start([TARGET])?;
     }

@@ -64,7 +64,7 @@ fn a_rollback_brings_the_roles_and_the_product_of_its_generation() {
     let lock = host.lock(false).unwrap();
     let current = host.current().unwrap();
     let roles_of_other = ["master".parse().unwrap()].into();
-    let mut wanted = bake_host::activate::Wanted::in_roles(&host, &current, roles_of_other);
+    let mut wanted = bake_host::activate::Wanted::in_roles(&host, &current, roles_of_other).unwrap();
     wanted.active.remove(&"hello--1".parse().unwrap());
     wanted.active.insert("hello--2".parse().unwrap());
     wanted.product = Some(document.clone());

@@ -90,7 +90,8 @@ fn hello() -> Package {
         .unit("dcos.target.wants_master/hello-master.service", "master")
 }
 
-const SETTLED: &str = "start -- dcos-roles.path\nstart --no-block -- dcos.target\n";
+const SETTLED: &str = "start -- dcos-roles.path\nreset-failed -- each@one.service hello.service\n\
+     start --no-block -- dcos.target\n";
 
 #[test]
 fn as_root_users_state_settings_and_units_are_made_once() {
@@ -105,7 +106,9 @@ fn as_root_users_state_settings_and_units_are_made_once() {
     assert!(said.ends_with("generation 1 as slave\n"), "{said}");
     // The roles are watched before they are read; then come the units.
     let reload = "daemon-reload\n";
-    assert_eq!(asked, format!("{reload}start -- dcos-roles.path\n{reload}start --no-block -- dcos.target\n"));
+    let forget = "reset-failed -- each@one.service hello.service\n";
+    let start = "start --no-block -- dcos.target\n";
+    assert_eq!(asked, format!("{reload}start -- dcos-roles.path\n{reload}{forget}{start}"));
     let user = machine.shell("getent passwd dcos_bake_test");
     assert!(user.ends_with(":DCOS System User:/opt/mesosphere:/sbin/nologin\n"), "{user}");
     let stat = "stat -c '%n %F %U %G %a' /var/lib/dcos /var/lib/dcos/*";
@@ -147,7 +150,11 @@ fn as_root_units_follow_the_roles() {
     let (said, asked) = machine.set_up();
     assert!(said.ends_with("generation 2 as master\n"), "{said}");
     assert!(said.contains("set kernel.panic = 10 for hello-master\n"), "{said}");
-    assert!(asked.ends_with("daemon-reload\nstart --no-block -- dcos.target\n"), "{asked}");
+    let forget = "reset-failed -- each@one.service hello-master.service hello.service";
+    assert!(
+        asked.ends_with(&format!("daemon-reload\n{forget}\nstart --no-block -- dcos.target\n")),
+        "{asked}"
+    );
     let wants = machine.shell("ls /run/systemd/system/dcos.target.wants");
     assert_eq!(wants, "each@one.service\nforeign.service\nhello-master.service\nhello.service\n");
     // Given back by command: what goes stops first.

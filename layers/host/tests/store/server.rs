@@ -63,7 +63,7 @@ fn answer(
     if manner == Manner::Endless {
         write!(stream, "HTTP/1.1 200 fine\r\nConnection: close\r\n\r\n")?;
         loop {
-            stream.write_all(&[7; 1 << 16])?;
+            stream.write_all(&vec![7; 1 << 16])?;
         }
     }
     let first = first.filter(|_| !matches!(manner, Manner::CutWithoutRanges(_)));

@@ -151,7 +151,7 @@ pub(crate) fn role(global: &Global, args: RoleArgs) -> Result<(), Failure> {
         } else {
             roles.remove(&args.role);
         }
-        Ok((Wanted::in_roles(&host, present, roles), Stop::Gone))
+        Ok((Wanted::in_roles(&host, present, roles)?, Stop::Gone))
     })
 }
 

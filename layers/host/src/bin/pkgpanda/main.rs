@@ -4,10 +4,10 @@ mod activation;
 mod audit;
 mod edit;
 mod global;
-mod store;
-mod upgrade;
 mod setup;
+mod store;
 mod uninstall;
+mod upgrade;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
