@@ -19,6 +19,8 @@ use crate::{Failure, accounts, files, integration};
 const DERIVED: [&str; 2] = ["run/sysusers.d/dcos.conf", "run/tmpfiles.d/dcos.conf"];
 /// Directories in `/run` that are ours by their names.
 const DERIVED_DIRECTORIES: [&str; 2] = ["run/systemd/system/dcos.target.wants", "run/dcos"];
+/// Where `dcos_install.sh` and `dcos_node_upgrade.sh` keep what is unfinished.
+const DOWNLOADS: &str = "opt/.dcos-install";
 /// What a change of roles that was killed leaves.
 const ROLES_STAGE: &str = ".roles.unfinished";
 /// How many entries that keep a directory are named.
@@ -41,6 +43,7 @@ pub(super) fn remove(
     }
     let (parent, _) = path(integration::ROLES).split().expect("it has a name");
     remove_tree(root, &created::physical(root, &parent.join(ROLES_STAGE.as_bytes()))?)?;
+    remove_tree(root, &created::physical(root, &path(DOWNLOADS))?)?;
     let kept = remove_accounts(root, record, say)?;
     for state in &record.state {
         if remove_tree(root, &created::place_of(state))? {
