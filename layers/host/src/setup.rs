@@ -24,12 +24,7 @@ use crate::persist::{self, Persistent};
 use crate::place::Root;
 use crate::product::Product;
 use crate::systemd::Systemd;
-use crate::{Failure, created, files, place};
-
-/// Where a generation keeps the secrets that a later one has replaced, by their paths.
-const SECRETS: &str = "secrets";
-/// The largest secret, in bytes.
-const SECRET_LIMIT: u64 = 1 << 20;
+use crate::{Failure, created, place, secrets};
 
 /// Makes the host what its current generation, which is `present`, says. Whatever one part fails at, the others
 /// are done: a host that lacks a user still runs what needs none.
@@ -147,13 +142,8 @@ fn persist(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -> Resul
             Failure::new(format!("the product of generation {} is none: {error}", present.number))
         })?;
         wanted.files = Some(integration::product_files(&product).map_err(Failure::each)?);
-        for path in integration::secret_paths(&product).map_err(Failure::each)?.into_keys() {
-            let kept = format!("{HOME}/{}/{SECRETS}", present.number.directory());
-            let kept = path.components().fold(place::path(&kept), |at, name| at.join(name));
-            if let Some(content) = files::read(&host.root, &kept, SECRET_LIMIT)? {
-                wanted.secrets.insert(path, HostEntry { mode: 0o600, content });
-            }
-        }
+        let kept = secrets::kept(host, present)?.into_iter();
+        wanted.secrets = kept.map(|(path, content)| (path, HostEntry { mode: 0o600, content })).collect();
     }
     persist::persist(&host.root, &wanted, say)
 }

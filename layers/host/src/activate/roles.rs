@@ -5,22 +5,21 @@ use std::collections::BTreeSet;
 use super::{Wanted, prepare};
 use crate::host::{Host, Present};
 use crate::integration::COMMON_ROLES;
-use crate::setup::{self, sources};
+use crate::setup::sources;
 use crate::{Failure, Role};
 
 impl Wanted {
     /// What there is, in other roles.
     ///
     /// # Errors
-    /// When the host's directory of roles cannot be read: what it says would be taken for news later.
+    /// When a source of the host's roles cannot be read: what it says would be taken for news later.
     pub fn in_roles(host: &Host, present: &Present, roles: BTreeSet<Role>) -> Result<Self, Failure> {
         let wanted = Self::of(present);
         if roles == wanted.roles {
             return Ok(wanted);
         }
-        setup::roles::named(&host.root)?;
         // What the host's own sources name now is no news later; what they should not say, `setup` tells.
-        let found = sources::read(&host.root, &mut |_| ());
+        let found = sources::try_read(&host.root, &mut |_| ())?;
         Ok(Self { roles, seen: found.roles, ..wanted })
     }
 }

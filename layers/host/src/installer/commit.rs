@@ -189,6 +189,21 @@ impl<'a> Commit<'a> {
         unpack: impl FnOnce(&str, OwnedFd) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         self.clear()?;
+        let shown = self.staged();
+        let staged = self.make_stage().and_then(|stage| {
+            let own = rustix::io::fcntl_dupfd_cloexec(&stage, 0).map_err(Failure::io("opening", &shown))?;
+            unpack(&shown, own)?;
+            rustix::fs::syncfs(&stage).map_err(Failure::io("syncing", &shown))
+        });
+        if staged.is_err() {
+            // The first failure is the one to tell.
+            let _ = self.clear();
+        }
+        staged
+    }
+
+    /// Makes the stage, empty and the superuser's alone, whatever the directory above hands down.
+    fn make_stage(&self) -> Result<OwnedFd, Failure> {
         let place = self.inside.as_ref().unwrap_or(&self.parent);
         let shown = self.staged();
         let made = (|| {
@@ -207,19 +222,7 @@ impl<'a> Commit<'a> {
             rustix::fs::fchmod(&stage, Mode::from_raw_mode(0o700))?;
             Ok(stage)
         })();
-        let made = made.map_err(Failure::io("making", &shown));
-        let stage = made.inspect_err(|_| drop(self.clear()))?;
-        let synced = unpack(
-            &shown,
-            rustix::io::fcntl_dupfd_cloexec(&stage, 0).map_err(Failure::io("opening", &shown))?,
-        )
-        .and_then(|()| rustix::fs::syncfs(&stage).map_err(Failure::io("syncing", &shown)));
-        if let Err(failure) = synced {
-            // The first failure is the one to tell.
-            let _ = self.clear();
-            return Err(failure);
-        }
-        Ok(())
+        made.map_err(Failure::io("making", &shown))
     }
 
     /// Takes the stage away after a failure, if its entries are not moving yet.

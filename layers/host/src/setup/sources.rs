@@ -30,63 +30,67 @@ pub(crate) struct Found {
 }
 
 /// Reads the sources in order. What none of them should say is told and passed over: a host starts whatever was
-/// written somewhere.
+/// written somewhere. While one cannot be read, nobody says anything: one that comes later must not win by that.
 pub(crate) fn read(root: &Root, warn: &mut dyn FnMut(String)) -> Found {
+    try_read(root, warn).unwrap_or_else(|failure| {
+        warn(failure.to_string());
+        Found::default()
+    })
+}
+
+/// The same, for those who have to know.
+///
+/// # Errors
+/// When a source cannot be read.
+pub(crate) fn try_read(root: &Root, warn: &mut dyn FnMut(String)) -> Result<Found, Failure> {
     let directory = format!("/{}", integration::ROLES);
-    match roles::named(root) {
-        Err(failure) => warn(failure.to_string()),
+    let named = roles::named(root)?;
+    if named.is_unfinished {
         // It is this program's own, and behind.
-        Ok(named) if named.is_unfinished => return Found::default(),
-        Ok(named) => {
-            for other in named.others {
-                warn(format!("`{directory}/{other}` is no role: remove it"));
-            }
-            if !named.roles.is_empty() {
-                return Found { roles: named.roles, source: Some(directory) };
-            }
-        }
+        return Ok(Found::default());
     }
-    for (source, text) in credentials(root, warn) {
+    for other in named.others {
+        warn(format!("`{directory}/{other}` is no role: remove it"));
+    }
+    if !named.roles.is_empty() {
+        return Ok(Found { roles: named.roles, source: Some(directory) });
+    }
+    for (source, text) in credentials(root)? {
         let roles = parse(&source, &text, warn);
         if !roles.is_empty() {
-            return Found { roles, source: Some(source) };
+            return Ok(Found { roles, source: Some(source) });
         }
     }
     let source = "the kernel command line".to_owned();
-    let roles = command_line(root, warn).map(|text| parse(&source, &text, warn)).unwrap_or_default();
+    let roles = command_line(root)?.map(|text| parse(&source, &text, warn)).unwrap_or_default();
     let source = Some(source).filter(|_| !roles.is_empty());
-    Found { roles, source }
+    Ok(Found { roles, source })
 }
 
 #[expect(clippy::disallowed_methods, reason = "systemd says there where a unit's credentials are")]
 /// The credential, from wherever it comes, with what to call each place.
-fn credentials(root: &Root, warn: &mut dyn FnMut(String)) -> Vec<(String, Vec<u8>)> {
+fn credentials(root: &Root) -> Result<Vec<(String, Vec<u8>)>, Failure> {
     let own = env::var("CREDENTIALS_DIRECTORY").ok();
     let own = own.and_then(|directory| TreePath::from_root(directory.as_bytes()).ok());
     let mut found = Vec::new();
     for directory in own.into_iter().chain([place::path(SYSTEM_CREDENTIALS)]) {
         let path = directory.join(CREDENTIAL.as_bytes());
         let source = format!("the credential /{}", path.as_bytes().escape_ascii());
-        found.extend(kept(files::read_through(root, &path, LIMIT), warn).map(|text| (source, text)));
+        found.extend(files::read_through(root, &path, LIMIT)?.map(|text| (source, text)));
     }
     let smbios = smbios::credentials(root, CREDENTIAL);
     found.extend(smbios.into_iter().map(|text| ("the SMBIOS strings of the machine".to_owned(), text)));
-    found
+    Ok(found)
 }
 
 /// Every value of the option on the command line of the kernel.
-fn command_line(root: &Root, warn: &mut dyn FnMut(String)) -> Option<Vec<u8>> {
-    let line = kept(files::read_through(root, &place::path(COMMAND_LINE), LIMIT), warn)?;
-    let words = words(&String::from_utf8_lossy(&line));
-    let values: Vec<&str> = words.iter().filter_map(|word| word.strip_prefix(OPTION)).collect();
-    Some(values.join(" ").into_bytes())
-}
-
-fn kept(result: Result<Option<Vec<u8>>, Failure>, warn: &mut dyn FnMut(String)) -> Option<Vec<u8>> {
-    result.unwrap_or_else(|failure| {
-        warn(failure.to_string());
-        None
-    })
+fn command_line(root: &Root) -> Result<Option<Vec<u8>>, Failure> {
+    let line = files::read_through(root, &place::path(COMMAND_LINE), LIMIT)?;
+    Ok(line.map(|line| {
+        let words = words(&String::from_utf8_lossy(&line));
+        let values: Vec<&str> = words.iter().filter_map(|word| word.strip_prefix(OPTION)).collect();
+        values.join(" ").into_bytes()
+    }))
 }
 
 /// The words of a command line. Quotes of either kind may surround a whole word or a part of it, as for systemd.

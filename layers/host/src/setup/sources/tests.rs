@@ -57,6 +57,18 @@ fn what_is_no_role_is_told_and_passed_over() {
 }
 
 #[test]
+fn a_source_that_cannot_be_read_lets_no_later_one_win() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    put(root, "etc/mesosphere/roles", b"a file where a directory should be");
+    put(root, "proc/cmdline", b"dcos.roles=slave\n");
+    let (roles, source, warnings) = found(root);
+    assert_eq!((roles.len(), source), (0, None));
+    assert!(warnings[0].contains("etc/mesosphere/roles"), "{warnings:?}");
+    assert!(try_read(&Root::open(root).unwrap(), &mut |_| ()).is_err());
+}
+
+#[test]
 fn the_kernel_may_be_told_in_any_quotes() {
     for (line, roles) in [
         ("dcos.roles=master", vec!["master"]),
