@@ -8,6 +8,7 @@
 pub(crate) mod leave;
 mod plan;
 mod prepare;
+mod recover;
 mod roles;
 mod stage;
 mod units;
@@ -21,7 +22,7 @@ use crate::systemd::{Systemd, TARGET};
 use crate::{Failure, PackageId, Role, overrides, secrets, setup};
 
 pub use plan::Plan;
-pub use roles::known_roles;
+pub use roles::{coming_roles, known_roles};
 pub use units::UnitChanges;
 
 /// What a host is to be.
@@ -155,7 +156,7 @@ pub fn switch_to(
     number: Number,
     say: &mut dyn FnMut(String),
 ) -> Result<Changed, Failure> {
-    let current = host.current()?;
+    let Ok(current) = host.current() else { return recover::recover(host, number, say) };
     leave::clear_leftovers(host)?;
     if number == current.number {
         return already(host, &current, Vec::new(), say);

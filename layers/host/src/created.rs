@@ -37,7 +37,7 @@ pub const CREATED: &str = "created.json";
 /// Where an install root keeps what was replaced, by its path.
 pub const REPLACED: &str = "replaced";
 /// Where state directories lie.
-const STATE: &str = "var/lib/dcos";
+pub(crate) const STATE: &str = "var/lib/dcos";
 /// The files that hold accounts.
 pub(crate) const ACCOUNTS: [&str; 4] = ["etc/passwd", "etc/shadow", "etc/group", "etc/gshadow"];
 /// What tools leave beside those: what they were before, and a lock.
@@ -119,6 +119,17 @@ pub(crate) fn note(root: &Root, things: &[Created]) -> Result<(), Failure> {
     let Plan { record, keep } = plan::plan(root, &before, things)?;
     keep.iter().try_for_each(|path| keep::keep(root, path))?;
     record.replace(root, &before)
+}
+
+/// Writes the record of a host anew that has lost it: see [`rebuilt`].
+pub(crate) fn rebuild(root: &Root, things: &[Created]) -> Result<(), Failure> {
+    rebuilt(root, things)?.replace(root, &Record::default())
+}
+
+/// What the record of a host that has lost it would be: what is there just as `things` say counts as made for them.
+/// Users and state do not: nobody can tell who made them.
+pub(crate) fn rebuilt(root: &Root, things: &[Created]) -> Result<Record, Failure> {
+    plan::rebuilt(root, things)
 }
 
 /// Directories that making the install root is going to make: those above it, and where it is a link to.

@@ -11,9 +11,10 @@ mod sysctl;
 mod units;
 mod users;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Stdio};
 
+pub(crate) use learn::is_news;
 pub use learn::{SetUp, set_up};
 pub use status::{Status, status};
 
@@ -54,14 +55,31 @@ fn parts(
     let is_recorded = persisted.is_ok();
     keep(persisted);
     if is_recorded {
-        let Generation { roles, seen, .. } = &present.generation;
-        keep(roles::mirror(&host.root, roles, (!over_news).then_some(seen), say));
+        keep(mirror_roles(host, &present.generation, over_news, say));
     }
     // The rest is the business of the machine that runs from this root, and is made there at every boot.
     if host.root.is_running() {
         keep(derive_running(host, present, say));
     }
     if problems.is_empty() { Ok(()) } else { Err(Failure::each(problems)) }
+}
+
+/// Has the directory of the roles say what the host is; unless `over_news`, not over what somebody has written there.
+fn mirror_roles(
+    host: &Host,
+    generation: &Generation,
+    over_news: bool,
+    say: &mut dyn FnMut(String),
+) -> Result<(), Failure> {
+    let none = BTreeSet::new();
+    let seen = if over_news {
+        None
+    } else if roles::is_behind(host)? {
+        Some(&generation.seen)
+    } else {
+        Some(&none)
+    };
+    roles::mirror(&host.root, &generation.roles, seen, say)
 }
 
 /// What is gone with the next boot, or belongs to the machine.
@@ -92,6 +110,14 @@ fn derive_running(host: &Host, present: &Present, say: &mut dyn FnMut(String)) -
 /// Every reason why not.
 pub(crate) fn check_users(root: &Root, generation: &Generation) -> Result<(), Vec<String>> {
     users::check(root, generation)
+}
+
+/// Whether the directory of the roles can be written: to be asked before a generation becomes current.
+///
+/// # Errors
+/// When something else is in its place.
+pub(crate) fn check_roles(root: &Root) -> Result<(), Failure> {
+    roles::check(root)
 }
 
 /// The numbers of those users of a generation that the host has.

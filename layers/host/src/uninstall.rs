@@ -16,10 +16,11 @@ use bake_tree::TreePath;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
-use crate::created::{self, CREATED, Record, is_unrecorded};
+use crate::created::{self, CREATED, Record, STATE, is_unrecorded};
 use crate::generation::CURRENT;
 use crate::host::{HOME, Host, Lock};
 use crate::place::{Root, path};
+use crate::systemd::TARGET;
 use crate::{Failure, setup};
 
 pub use plan::Plan;
@@ -48,6 +49,8 @@ pub struct Request<'a> {
 enum Found {
     /// All of one, or one whose removal was committed.
     Host(Box<Host>),
+    /// One that nobody can tell the generation of, but what was made for it.
+    Headless(Box<Host>),
     /// One that is all but gone.
     Rest,
     /// Nothing.
@@ -62,6 +65,7 @@ pub fn plan(request: &Request) -> Result<Plan, Failure> {
     let root = Root::open(request.root)?;
     match find(&root, request)? {
         Found::Host(host) => plan::of(&host, request.keep_state),
+        Found::Headless(host) => plan::headless(&host, request.keep_state),
         Found::Rest => Ok(Plan::rest()),
         Found::Nothing => Err(nothing(&root)),
     }
@@ -91,9 +95,14 @@ pub fn run(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Removed, Fai
             let record = Record::read(&root, &path(HOME))?;
             home::leave(&root, &parent, &record, &mut say)?
         }
+        Found::Headless(host) => {
+            let _lock = host.lock(false)?;
+            headless(&host, request.keep_state, &mut say)?
+        }
         Found::Host(host) => {
             let lock = host.lock(false)?;
-            let mut kept = begin::begin(&host, &lock, request.keep_state, &mut say)?;
+            let mut kept = record_again(&host, &mut say)?;
+            kept.extend(begin::begin(&host, &lock, request.keep_state, &mut say)?);
             kept.extend(resume(&host, &lock, &mut say)?);
             kept
         }
@@ -123,6 +132,37 @@ pub fn resume(host: &Host, _lock: &Lock, say: &mut dyn FnMut(String)) -> Result<
     Ok(kept)
 }
 
+/// Removes what was made for an installation whose current generation is lost or damaged. No generation says that this
+/// is the end, so a boot does not go on with it, but the same command does.
+fn headless(host: &Host, keep_state: bool, say: &mut dyn FnMut(String)) -> Result<Vec<String>, Failure> {
+    let root = &host.root;
+    let mut record = Record::read(root, &path(HOME))?;
+    let mut kept = begin::keep(root, &mut record, keep_state)?;
+    host.systemd.stop([TARGET])?;
+    kept.extend(outside::remove(root, &record, say)?);
+    outside::disable(root, &record, say)?;
+    host.systemd.reload()?;
+    kept.extend(outside::directories(root, &record, say)?);
+    let parent = root.make(&path("opt"))?;
+    kept.extend(home::leave(root, &parent, &record, say)?);
+    Ok(kept)
+}
+
+/// Writes down again what was made on a host that has lost the record, as far as its generation tells. Says what stays
+/// because nobody can tell any more.
+fn record_again(host: &Host, say: &mut dyn FnMut(String)) -> Result<Vec<String>, Failure> {
+    let present = host.current()?;
+    if created::lies_there(&host.root, &path(HOME).join(CREATED.as_bytes()))? || present.generation.removing {
+        return Ok(Vec::new());
+    }
+    say(format!("{CREATED} is missing: only what is as its generation says is removed"));
+    created::rebuild(&host.root, &plan::made(&present)?)?;
+    let who = "nobody can tell who made it";
+    let users = present.generation.users.keys().map(|user| format!("the user {user}: {who}"));
+    let state = present.generation.state_directories.keys();
+    Ok(users.chain(state.map(|name| format!("/{STATE}/{name}: {who}"))).collect())
+}
+
 fn nothing(root: &Root) -> Failure {
     Failure::new(format!("nothing is installed: `{}` is not there", root.shown(&path(HOME))))
 }
@@ -134,8 +174,12 @@ fn find(root: &Root, request: &Request) -> Result<Found, Failure> {
         let shown = root.shown(&home);
         return Err(Failure::new(format!("`{shown}` leads to the root itself: expected a directory below")));
     }
+    let open = || Host::open(request.root, request.systemd).map(Box::new);
+    let is_recorded = there(&home.join(CREATED.as_bytes()))?;
     if there(&home.join(CURRENT.as_bytes()))? {
-        return Host::open(request.root, request.systemd).map(|host| Found::Host(Box::new(host)));
+        let host = open()?;
+        let is_fit = host.current().is_ok();
+        return Ok(if is_fit || !is_recorded { Found::Host(host) } else { Found::Headless(host) });
     }
     if there(&home.join(home::MOVING))? {
         let shown = root.shown(&home);
@@ -143,8 +187,10 @@ fn find(root: &Root, request: &Request) -> Result<Found, Failure> {
             format!("an installation in `{shown}` was not finished: `pkgpanda install` goes on with it");
         return Err(Failure::new(message));
     }
-    let rest = [home.join(CREATED.as_bytes()), opt.join(home::GONE), opt.join(home::STAGE)];
-    for at in &rest {
+    if is_recorded {
+        return Ok(Found::Headless(open()?));
+    }
+    for at in &[opt.join(home::GONE), opt.join(home::STAGE)] {
         if there(at)? {
             return Ok(Found::Rest);
         }

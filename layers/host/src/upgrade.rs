@@ -182,7 +182,13 @@ pub fn upgrade(
     };
     if wanted == Wanted::of(&current) && new.is_empty() {
         let changed = activate::change(host, lock, &wanted, Stop::Everything, say)?;
-        return Ok(ended(Outcome::Already, changed, Vec::new()));
+        // An earlier run may have been killed before it knew, or been told to stay.
+        let unwell = match checks {
+            Some(Checks { timeout, .. }) => health::wait(host, &current, timeout, say)?,
+            None => Vec::new(),
+        };
+        let outcome = if unwell.is_empty() { Outcome::Already } else { Outcome::Unwell };
+        return Ok(ended(outcome, changed, unwell));
     }
     if wanted == Wanted::of(&current) {
         return Err(Failure::new(

@@ -314,6 +314,44 @@ fn a_damaged_host_is_removed_all_the_same() {
 }
 
 #[test]
+fn a_host_whose_current_generation_is_lost_is_removed_by_its_record() {
+    for damage in ["none", "generations/9", "/etc", "directory", "record"] {
+        let (yard, before) = installed();
+        let current = yard.home("current");
+        match damage {
+            "record" => fs::write(yard.home("generations/1/generation.json"), "{").unwrap(),
+            other => {
+                fs::remove_file(&current).unwrap();
+                match other {
+                    "none" => {}
+                    "directory" => fs::create_dir(&current).unwrap(),
+                    target => symlink(target, &current).unwrap(),
+                }
+            }
+        }
+        let planned = yard.json(&["uninstall", "--plan"]);
+        assert!(planned["files"].to_string().contains("/etc/mesosphere/roles/master"), "{damage}: {planned}");
+        let said = yard.done(&["uninstall", "--yes"]);
+        assert!(said.contains("removed /etc/mesosphere/roles/master\n"), "{damage}: {said}");
+        assert_eq!(differences(&before, &snapshot(&yard.root())), [""; 0], "{damage}");
+    }
+}
+
+#[test]
+fn a_host_that_has_lost_the_record_is_rid_of_what_is_as_its_generation_says() {
+    let (yard, before) = installed();
+    fs::remove_file(yard.home("created.json")).unwrap();
+    let planned = yard.json(&["uninstall", "--plan"]);
+    assert!(planned["files"].to_string().contains("/etc/systemd/system/dcos-setup.service"), "{planned}");
+    let said = yard.done(&["uninstall", "--yes"]);
+    assert!(said.contains("created.json is missing"), "{said}");
+    assert!(said.contains("the user dcos_hello: nobody can tell who made it"), "{said}");
+    let left = differences(&before, &snapshot(&yard.root()));
+    // Directories are nobody's any more, and what is not there cannot be.
+    assert!(left.iter().all(|line| !line.contains("File") && !line.contains("Symlink")), "{left:#?}");
+}
+
+#[test]
 fn a_record_that_names_what_nobody_makes_is_refused() {
     for (key, value) in [
         ("state", serde_json::json!(["/home"])),

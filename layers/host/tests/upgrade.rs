@@ -152,6 +152,13 @@ fn a_host_that_is_not_well_goes_back_by_itself() {
     assert_eq!((&upgraded["outcome"], &upgraded["before"]), (&"unwell".into(), &1.into()));
     assert_eq!(current(&yard), format!("generations/{}", upgraded["generation"]));
     assert_ne!(current(&yard), "generations/1");
+
+    // The same again says so again, unless nobody asks.
+    let output = upgrade(&yard, &["--timeout", "1", "--json"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let again: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&again["outcome"], &again["generation"]), (&"unwell".into(), &upgraded["generation"]));
+    done(&yard, &["--skip-checks"]);
 }
 
 #[test]

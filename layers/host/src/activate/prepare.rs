@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bake_base::Timestamp;
+use bake_base::{Digest, Timestamp};
 use bake_tree::{InodeId, Metadata, Tree, TreePath, ValidTree};
 
 use super::Wanted;
@@ -10,6 +10,7 @@ use crate::assemble::make;
 use crate::contents::CONTENTS;
 use crate::generation::{Generation, Number};
 use crate::host::{Host, Present};
+use crate::name::PKGPANDA;
 use crate::secrets::{self, Secrets};
 use crate::store::{known, read, verify};
 use crate::{Entry, Failure, InstallRoot, Listing, PackageId, overrides, setup};
@@ -29,6 +30,14 @@ pub(super) struct Prepared {
 
 /// Reads what is wanted, and checks all of it before anything changes.
 pub(super) fn prepare(host: &Host, current: &Present, wanted: &Wanted) -> Result<Prepared, Failure> {
+    // A generation must not lose its product because the document of the one before is damaged.
+    if wanted.product.is_none() && !wanted.removing {
+        host.check_product(current)?;
+    }
+    prepared(host, current, wanted)
+}
+
+fn prepared(host: &Host, current: &Present, wanted: &Wanted) -> Result<Prepared, Failure> {
     let known = known(host)?;
     let (mut packages, mut digests, mut shapes) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
     let (mut problems, mut notes, mut newest) = (Vec::new(), Vec::new(), None);
@@ -61,6 +70,12 @@ pub(super) fn prepare(host: &Host, current: &Present, wanted: &Wanted) -> Result
         }
         packages.push(read.package);
     }
+    if let Some(id) = program(current.generation.active.keys())
+        && program(wanted.active.iter()).is_none()
+        && !wanted.removing
+    {
+        problems.push(format!("`{id}` is what starts this host at boot: keep it among the packages"));
+    }
     // What is damaged or missing would only be told again, as something that others lack.
     if !problems.is_empty() {
         return Err(Failure::each(problems));
@@ -73,15 +88,25 @@ pub(super) fn prepare(host: &Host, current: &Present, wanted: &Wanted) -> Result
     let contents = |id: &PackageId| digests.get(id).copied().flatten();
     let mut generation = Generation::new(&root, &wanted.roles, &wanted.seen, contents);
     generation.before = Some(current.number);
+    generation.product = wanted.product.as_deref().map(Digest::of);
     generation.overrides.clone_from(&wanted.overrides);
     generation.removing = wanted.removing;
     setup::check_users(&host.root, &generation).map_err(Failure::each)?;
+    if !wanted.removing {
+        setup::check_roles(&host.root)?;
+    }
     Ok(Prepared { root, generation, product: wanted.product.clone(), notes, newest, shapes })
+}
+
+/// The package of this program.
+fn program<'a>(mut ids: impl Iterator<Item = &'a PackageId>) -> Option<&'a PackageId> {
+    ids.find(|id| id.name().as_str() == PKGPANDA)
 }
 
 /// Checks a generation that is there: its packages, as if they were activated anew.
 pub(super) fn check(host: &Host, current: &Present, to: &Present) -> Result<Vec<String>, Failure> {
-    prepare(host, current, &Wanted::of(to)).map(|prepared| prepared.notes)
+    host.check_product(to)?;
+    prepared(host, current, &Wanted::of(to)).map(|prepared| prepared.notes)
 }
 
 impl Prepared {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Wanted, prepare};
 use crate::host::{Host, Present};
 use crate::integration::COMMON_ROLES;
-use crate::setup::sources;
+use crate::setup::{self, sources};
 use crate::{Failure, Role};
 
 impl Wanted {
@@ -15,13 +15,23 @@ impl Wanted {
     /// When a source of the host's roles cannot be read: what it says would be taken for news later.
     pub fn in_roles(host: &Host, present: &Present, roles: BTreeSet<Role>) -> Result<Self, Failure> {
         let wanted = Self::of(present);
-        if roles == wanted.roles {
-            return Ok(wanted);
-        }
         // What the host's own sources name now is no news later; what they should not say, `setup` tells.
         let found = sources::try_read(&host.root, &mut |_| ())?;
+        if roles == wanted.roles && !setup::is_news(host, &present.generation, &found)? {
+            return Ok(wanted);
+        }
         Ok(Self { roles, seen: found.roles, ..wanted })
     }
+}
+
+/// The roles that a host is about to have: those that its own sources name, if they are news, else those that it has.
+///
+/// # Errors
+/// When a source cannot be read.
+pub fn coming_roles(host: &Host, present: &Present) -> Result<BTreeSet<Role>, Failure> {
+    let found = sources::try_read(&host.root, &mut |_| ())?;
+    let is_news = setup::is_news(host, &present.generation, &found)?;
+    Ok(if is_news { found.roles } else { present.generation.roles.clone() })
 }
 
 /// The roles of every cluster, and those that an active package has something for.

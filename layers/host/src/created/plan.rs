@@ -30,6 +30,29 @@ pub(super) fn plan(ground: &dyn Ground, before: &Record, things: &[Created]) -> 
     Ok(plan)
 }
 
+/// See [`super::rebuilt`].
+pub(super) fn rebuilt(ground: &dyn Ground, things: &[Created]) -> Result<Record, Failure> {
+    let mut record = Record::default();
+    for thing in things {
+        let (path, origin) = match thing {
+            Created::File(path, origin, _) => (path, *origin),
+            Created::Link(path, _) => (path, Origin::Host),
+            Created::State(_) | Created::User(..) => continue,
+        };
+        let spot = resolve(ground, path)?;
+        let is_so = match (thing, &spot.there) {
+            (Created::File(_, _, Some(wanted)), Some(What::File)) => ground.is(&spot.path, wanted)?,
+            (Created::File(_, _, None), there) => *there == Some(What::File),
+            (Created::Link(_, target), there) => *there == Some(What::Link(target.as_bytes().to_vec())),
+            _ => false,
+        };
+        if is_so {
+            record.files.insert(shown(&spot.path).map_err(Failure::new)?, origin);
+        }
+    }
+    Ok(record)
+}
+
 impl Plan {
     fn file(
         &mut self,

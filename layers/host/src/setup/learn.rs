@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{settle, sources, units};
+use super::sources::{self, Found};
+use super::{roles, settle, units};
 use crate::activate::{self, Stop, Wanted};
 use crate::generation::{Generation, Number};
 use crate::host::{Host, Lock, Present};
@@ -59,11 +60,11 @@ pub fn set_up(host: &Host, say: &mut dyn FnMut(String)) -> Result<SetUp, Failure
     let mut found = sources::read(&host.root, &mut |warning| say(format!("warning: {warning}")));
     let mut now = present;
     for _ in 0..LOOKS {
-        become_what_is_said(host, &lock, &now, &found.roles, found.source.as_deref(), say)?;
+        become_what_is_said(host, &lock, &now, &found, say)?;
         now = host.current()?;
         // Somebody may have written roles meanwhile.
         let later = sources::read(&host.root, &mut |_| {});
-        if !is_news(&now.generation, &later.roles) {
+        if !is_news(host, &now.generation, &later)? {
             break;
         }
         found = later;
@@ -77,15 +78,15 @@ fn become_what_is_said(
     host: &Host,
     lock: &Lock,
     present: &Present,
-    roles: &BTreeSet<Role>,
-    source: Option<&str>,
+    found: &Found,
     say: &mut dyn FnMut(String),
 ) -> Result<(), Failure> {
-    if !is_news(&present.generation, roles) {
+    if !is_news(host, &present.generation, found)? {
         return settle(host, present, say);
     }
+    let Found { roles, source, .. } = found;
     let list = roles.iter().map(Role::as_str).collect::<Vec<_>>().join(", ");
-    say(format!("{} names the roles {list}", source.unwrap_or_default()));
+    say(format!("{} names the roles {list}", source.as_deref().unwrap_or_default()));
     warn_of_unknown(host, present, roles, say);
     let wanted = Wanted { roles: roles.clone(), seen: roles.clone(), ..Wanted::of(present) };
     match activate::change(host, lock, &wanted, Stop::Gone, say) {
@@ -106,9 +107,16 @@ fn become_what_is_said(
 }
 
 /// Whether roles that the host's own sources name are to be its roles. Those that they named when the generation was
-/// made, before the host was given others, are none: the directory of the roles is behind, then.
-fn is_news(generation: &Generation, found: &BTreeSet<Role>) -> bool {
-    !found.is_empty() && *found != generation.roles && *found != generation.seen
+/// made, before the host was given others, are none: the directory of the roles is behind, then. What somebody has
+/// written there since is.
+pub(crate) fn is_news(host: &Host, generation: &Generation, found: &Found) -> Result<bool, Failure> {
+    let none = BTreeSet::new();
+    let seen = if found.is_directory && !roles::is_behind(host)? { &none } else { &generation.seen };
+    Ok(differ(&generation.roles, seen, &found.roles))
+}
+
+fn differ(own: &BTreeSet<Role>, seen: &BTreeSet<Role>, found: &BTreeSet<Role>) -> bool {
+    !found.is_empty() && found != own && found != seen
 }
 
 /// A role that no package knows may be a slip of the pen: the host gets it, and is told.
@@ -123,7 +131,6 @@ fn warn_of_unknown(host: &Host, present: &Present, roles: &BTreeSet<Role>, say: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::InstallRoot;
 
     fn roles(names: &[&str]) -> BTreeSet<Role> {
         names.iter().map(|name| name.parse().unwrap()).collect()
@@ -131,9 +138,6 @@ mod tests {
 
     #[test]
     fn news_are_roles_that_nobody_has_named_before() {
-        let of = |own: &[&str], seen: &[&str]| {
-            Generation::new(&InstallRoot::default(), &roles(own), &roles(seen), |_| None)
-        };
         for (own, seen, found, news) in [
             // A host that waits.
             (&[][..], &[][..], &[][..], false),
@@ -151,7 +155,7 @@ mod tests {
             // `role remove` took the last one away.
             (&[], &["a"], &["a"], false),
         ] {
-            assert_eq!(is_news(&of(own, seen), &roles(found)), news, "{own:?} {seen:?} {found:?}");
+            assert_eq!(differ(&roles(own), &roles(seen), &roles(found)), news, "{own:?} {seen:?} {found:?}");
         }
     }
 }

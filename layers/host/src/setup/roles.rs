@@ -12,9 +12,12 @@ use std::path::Path;
 
 use bake_archive::remove_tree_at;
 use bake_base::names;
+use bake_tree::TreePath;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::generation::CURRENT;
+use crate::host::Host;
 use crate::place::{self, Root};
 use crate::{Failure, Role, integration};
 
@@ -51,6 +54,34 @@ pub(crate) fn named(root: &Root) -> Result<Named, Failure> {
     Ok(named)
 }
 
+/// Whether it is a directory, or nothing yet.
+pub(crate) fn check(root: &Root) -> Result<(), Failure> {
+    let at = place::path(integration::ROLES);
+    let (above, name) = at.split().expect("it has a name");
+    let Some(parent) = root.find(&above)? else { return Ok(()) };
+    let stat = place::stat(&parent, name).map_err(Failure::io("reading", root.shown(&at)))?;
+    match stat.as_ref().map(place::kind) {
+        None | Some(FileType::Directory) => Ok(()),
+        Some(_) => Err(no_directory(root, &at)),
+    }
+}
+
+fn no_directory(root: &Root, at: &TreePath) -> Failure {
+    Failure::new(format!("`{}` is no directory: put one in its place", root.shown(at)))
+}
+
+/// Whether the directory was last written before the current generation became current: then it may say what the host
+/// was before, because a run was killed in between.
+pub(crate) fn is_behind(host: &Host) -> Result<bool, Failure> {
+    let at = place::path(integration::ROLES);
+    let Some(directory) = host.root.find(&at)? else { return Ok(false) };
+    let written = rustix::fs::fstat(&directory).map_err(Failure::io("reading", host.root.shown(&at)))?;
+    let current = place::stat(&host.home, CURRENT.as_bytes());
+    let current = current.map_err(Failure::io("reading", host.shown(CURRENT)))?;
+    let time = |stat: rustix::fs::Stat| (stat.st_mtime, stat.st_mtime_nsec);
+    Ok(current.is_some_and(|current| time(written) <= time(current)))
+}
+
 /// Has the directory say nothing until [`mirror`] has written it: what it says is about to be behind.
 pub(crate) fn mark(root: &Root) -> Result<(), Failure> {
     let at = place::path(integration::ROLES);
@@ -79,9 +110,7 @@ pub(crate) fn mirror(
         Some(stat) if place::kind(&stat) == FileType::Directory => {
             Some(place::enter(&parent, NAME.as_bytes()).map_err(io)?)
         }
-        Some(_) => {
-            return Err(Failure::new(format!("`{}` is no directory: expected one", root.shown(&at))));
-        }
+        Some(_) => return Err(no_directory(root, &at)),
     };
     clear(&parent, there.as_ref(), root).map_err(io)?;
     let found = match &there {

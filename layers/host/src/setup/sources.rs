@@ -27,6 +27,8 @@ pub(crate) struct Found {
     pub roles: BTreeSet<Role>,
     /// Who says so.
     pub source: Option<String>,
+    /// Whether that is the directory of roles, which this program writes too.
+    pub is_directory: bool,
 }
 
 /// Reads the sources in order. What none of them should say is told and passed over: a host starts whatever was
@@ -53,18 +55,18 @@ pub(crate) fn try_read(root: &Root, warn: &mut dyn FnMut(String)) -> Result<Foun
         warn(format!("`{directory}/{other}` is no role: remove it"));
     }
     if !named.roles.is_empty() {
-        return Ok(Found { roles: named.roles, source: Some(directory) });
+        return Ok(Found { roles: named.roles, source: Some(directory), is_directory: true });
     }
     for (source, text) in credentials(root)? {
         let roles = parse(&source, &text, warn);
         if !roles.is_empty() {
-            return Ok(Found { roles, source: Some(source) });
+            return Ok(Found { roles, source: Some(source), is_directory: false });
         }
     }
     let source = "the kernel command line".to_owned();
     let roles = command_line(root)?.map(|text| parse(&source, &text, warn)).unwrap_or_default();
     let source = Some(source).filter(|_| !roles.is_empty());
-    Ok(Found { roles, source })
+    Ok(Found { roles, source, is_directory: false })
 }
 
 #[expect(clippy::disallowed_methods, reason = "systemd says there where a unit's credentials are")]

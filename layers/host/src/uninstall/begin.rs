@@ -6,7 +6,7 @@ use crate::created::Record;
 use crate::generation::Overrides;
 use crate::host::{HOME, Host, Lock};
 use crate::name::PKGPANDA;
-use crate::place::path;
+use crate::place::{Root, path};
 use crate::systemd::TARGET;
 
 /// Makes the end current, unless it is. Says what stays, and why.
@@ -18,15 +18,8 @@ pub(super) fn begin(
 ) -> Result<Vec<String>, Failure> {
     let present = host.current()?;
     let record = Record::read(&host.root, &path(HOME))?;
-    let mut kept = Vec::new();
-    if keep_state {
-        kept.extend(record.state.iter().map(|path| format!("{path}: state is to be kept")));
-        kept.extend(record.users.iter().map(|user| format!("the user {user}: the state may be its own")));
-        // Before the commit, after which a boot may go on.
-        let mut without = record.clone();
-        (without.state, without.users, without.groups) = Default::default();
-        without.replace(&host.root, &record)?;
-    }
+    // Before the commit, after which a boot may go on.
+    let kept = keep(&host.root, &mut record.clone(), keep_state)?;
     if present.generation.removing {
         return Ok(kept);
     }
@@ -64,6 +57,20 @@ pub(super) fn begin(
         }
         Ok(_) => Ok(kept),
     }
+}
+
+/// Takes out of the record what is to be kept, and says what that is.
+pub(super) fn keep(root: &Root, record: &mut Record, state: bool) -> Result<Vec<String>, Failure> {
+    if !state {
+        return Ok(Vec::new());
+    }
+    let before = record.clone();
+    (record.state, record.users, record.groups) = Default::default();
+    record.replace(root, &before)?;
+    let state = before.state.iter().map(|path| format!("{path}: state is to be kept"));
+    Ok(state
+        .chain(before.users.iter().map(|user| format!("the user {user}: the state may be its own")))
+        .collect())
 }
 
 fn is_removing(host: &Host) -> bool {

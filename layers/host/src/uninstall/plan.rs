@@ -1,10 +1,10 @@
 //! What a removal would remove.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::created::{self, Ground, Record, kept_at};
+use crate::created::{self, Belongings, CREATED, Created, Ground, Record, kept_at};
 use crate::host::{HOME, Host, Present};
 use crate::place::path;
 use crate::product::Product;
@@ -55,9 +55,41 @@ impl Plan {
 /// What goes from a host.
 pub(super) fn of(host: &Host, keep_state: bool) -> Result<Plan, Failure> {
     let present = host.current()?;
+    if created::lies_there(&host.root, &path(HOME).join(CREATED.as_bytes()))? {
+        let plan = headless(host, keep_state)?;
+        return Ok(Plan { edited: edited(host, &present)?, ..plan });
+    }
+    let files = created::rebuilt(&host.root, &made(&present)?)?.files.into_keys().collect();
+    Ok(Plan { files, install_root: ROOT, ..Plan::default() })
+}
+
+/// What a generation has made outside of the install root, but for users and state.
+pub(super) fn made(present: &Present) -> Result<Vec<Created>, Failure> {
+    let (mut files, mut secrets) = (BTreeMap::new(), BTreeSet::new());
+    if let Some(bytes) = &present.product {
+        let number = present.number;
+        let product: Product = serde_json::from_slice(bytes)
+            .map_err(|error| Failure::new(format!("the product of generation {number} is none: {error}")))?;
+        files = integration::product_files(&product).map_err(Failure::each)?;
+        secrets = integration::secret_paths(&product).map_err(Failure::each)?.into_keys().collect();
+    }
+    let (users, state_directories) = (BTreeMap::new(), BTreeMap::new());
+    let roles = &present.generation.roles;
+    let belongings = Belongings {
+        files: &files,
+        secrets: &secrets,
+        roles,
+        users: &users,
+        state_directories: &state_directories,
+    };
+    Ok(belongings.created())
+}
+
+/// What goes by the record alone.
+pub(super) fn headless(host: &Host, keep_state: bool) -> Result<Plan, Failure> {
     let root = &host.root;
     let record = Record::read(root, &path(HOME))?;
-    let mut plan = Plan { edited: edited(host, &present)?, install_root: ROOT, ..Plan::default() };
+    let mut plan = Plan { install_root: ROOT, ..Plan::default() };
     for recorded in record.files.keys() {
         let at = created::place_of(recorded);
         if root.at(&at)?.is_some() {

@@ -62,6 +62,16 @@ fn packages_that_do_not_fit_together_are_named_before_anything_changes() {
 }
 
 #[test]
+fn the_program_that_starts_a_host_stays_on_it() {
+    let program = "pkgpanda--0123456789012345678901234567890123456789";
+    let yard =
+        Yard::installed(&[hello("1"), Package::new(program).program("bin/pkgpanda", "#!/bin/sh\n")], &[]);
+    let said = refused(&yard, &["activate", "hello--1", &config()]);
+    assert!(said.contains(&format!("`{program}` is what starts this host at boot")), "{said}");
+    yard.done(&["activate", "hello--1", program]);
+}
+
+#[test]
 fn packages_that_fit_nowhere_are_told_with_the_reason() {
     let wants = Package::new("a--1").info(r#"{"requires": ["b"]}"#);
     let said = complaints(&[wants]);

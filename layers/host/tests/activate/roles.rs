@@ -21,7 +21,8 @@ fn a_role_comes_with_what_packages_have_for_it_and_goes_with_it() {
     assert_eq!(roles(&yard), ["master", "slave"]);
     assert_eq!(yard.record(2)["seen"], json!(["slave"]), "what the sources named is no news");
     assert_eq!(yard.done(&["role", "add", "master"]), "active already: generation 2\n");
-    assert_eq!(yard.done(&["role", "remove", "slave_public"]), "active already: generation 2\n");
+    let said = yard.done(&["role", "remove", "slave_public"]);
+    assert_eq!(said, "the host has no role `slave_public`\nactive already: generation 2\n");
     yard.done(&["role", "add", "odd"]);
     yard.done(&["role", "remove", "master"]);
     assert_eq!(roles(&yard), ["odd", "slave"]);
@@ -36,6 +37,37 @@ fn a_role_that_no_package_knows_is_refused() {
         said.contains("no package knows the role `mastre`: expected one of master, odd, slave, slave_public"),
         "{said}"
     );
+    assert_eq!(yard.link("current"), "generations/1");
+}
+
+#[test]
+fn a_role_that_somebody_wrote_into_a_file_is_one_before_setup_came() {
+    let write =
+        |yard: &Yard, role: &str| fs::write(yard.root().join("etc/mesosphere/roles").join(role), "").unwrap();
+    // Taken back before it was ever the host's.
+    let yard = Yard::installed(&[hello("1")], &["slave"]);
+    write(&yard, "master");
+    yard.done(&["role", "remove", "master"]);
+    assert_eq!((yard.done(&["role"]), roles(&yard)), ("slave\n".to_owned(), vec!["slave".to_owned()]));
+    yard.done(&["setup"]);
+    assert_eq!((yard.done(&["role"]), roles(&yard)), ("slave\n".to_owned(), vec!["slave".to_owned()]));
+    // What the host was goes, what was written stays; and the other way round.
+    write(&yard, "master");
+    yard.done(&["role", "remove", "slave"]);
+    assert_eq!((yard.done(&["role"]), roles(&yard)), ("master\n".to_owned(), vec!["master".to_owned()]));
+    write(&yard, "slave");
+    yard.done(&["role", "add", "slave_public"]);
+    assert_eq!(roles(&yard), ["master", "slave", "slave_public"]);
+}
+
+#[test]
+fn roles_that_nobody_could_write_are_no_reason_to_change() {
+    let yard = Yard::installed(&[hello("1")], &["slave"]);
+    let at = yard.root().join("etc/mesosphere/roles");
+    fs::rename(&at, yard.root().join("etc/elsewhere")).unwrap();
+    std::os::unix::fs::symlink("/etc/elsewhere", &at).unwrap();
+    let said = yard.refused(&["role", "add", "master"]);
+    assert!(said.contains("etc/mesosphere/roles` is no directory: put one in its place"), "{said}");
     assert_eq!(yard.link("current"), "generations/1");
 }
 

@@ -103,7 +103,6 @@ pub(crate) fn swap(global: &Global, args: SwapArgs) -> Result<(), Failure> {
 pub(crate) fn rollback(global: &Global, args: &RollbackArgs) -> Result<(), Failure> {
     let host = global.host()?;
     let lock = host.lock(false)?;
-    let current = host.current()?;
     let list = || Ok(host.generations()?.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     let number = match &args.number {
         Some(text) => {
@@ -114,30 +113,34 @@ pub(crate) fn rollback(global: &Global, args: &RollbackArgs) -> Result<(), Failu
             };
             number
         }
-        None => activate::previous(&host, &current)?.ok_or_else(|| {
-            let number = current.number;
-            Failure::new(format!("there is no generation before {number}: give one that there is, as `pkgpanda generations` lists them"))
-        })?,
+        // Which one was before, only the current one says.
+        None => {
+            let current = host.current()?;
+            activate::previous(&host, &current)?.ok_or_else(|| {
+                let number = current.number;
+                Failure::new(format!("there is no generation before {number}: give one that there is, as `pkgpanda generations` lists them"))
+            })?
+        }
     };
     let changed = activate::switch_to(&host, &lock, number, &mut |step| global.say(&step))?;
     done(global, &changed)
 }
 
 pub(crate) fn role(global: &Global, args: RoleArgs) -> Result<(), Failure> {
-    let host = global.host()?;
     let Some(command) = args.command else {
-        let roles = host.current()?.generation.roles;
+        let roles = global.host_to_look()?.current()?.generation.roles;
         if global.json {
             return print_json(&json!({ "roles": roles }));
         }
         return roles.iter().try_for_each(|role| print(role.as_str()));
     };
+    let host = global.host()?;
     let (args, add) = match command {
         RoleCommand::Add(args) => (args, true),
         RoleCommand::Remove(args) => (args, false),
     };
     change(global, &host, &args.plan, |present| {
-        let mut roles = present.generation.roles.clone();
+        let mut roles = activate::coming_roles(&host, present)?;
         if add {
             let known = activate::known_roles(&host, present)?;
             if !known.contains(&args.role) {
@@ -148,15 +151,15 @@ pub(crate) fn role(global: &Global, args: RoleArgs) -> Result<(), Failure> {
                 )));
             }
             roles.insert(args.role);
-        } else {
-            roles.remove(&args.role);
+        } else if !roles.remove(&args.role) {
+            global.say(&format!("the host has no role `{}`", args.role));
         }
         Ok((Wanted::in_roles(&host, present, roles)?, Stop::Gone))
     })
 }
 
 pub(crate) fn active(global: &Global) -> Result<(), Failure> {
-    let active = global.host()?.current()?.generation.active;
+    let active = global.host_to_look()?.current()?.generation.active;
     if global.json {
         return print_json(&active.keys().collect::<Vec<_>>());
     }
@@ -164,14 +167,15 @@ pub(crate) fn active(global: &Global) -> Result<(), Failure> {
 }
 
 pub(crate) fn generations(global: &Global) -> Result<(), Failure> {
-    let host = global.host()?;
-    let current = host.current()?.number;
+    let host = global.host_to_look()?;
+    // Where nothing leads to one any more, this is where to look for one to go back to.
+    let current = host.current().ok().map(|current| current.number);
     let mut rows = Vec::new();
     for number in host.generations()? {
         let row = match host.present(number) {
-            Ok(present) => describe(&present, number == current),
+            Ok(present) => describe(&present, Some(number) == current),
             Err(failure) => {
-                json!({"number": number, "current": number == current, "damaged": failure.to_string()})
+                json!({"number": number, "current": Some(number) == current, "damaged": failure.to_string()})
             }
         };
         rows.push(row);
@@ -207,9 +211,12 @@ fn line(row: &serde_json::Value) -> String {
     let config = row["config_id"].as_str().unwrap_or("no product");
     let overrides = match row["overrides"].as_u64() {
         Some(0) | None => String::new(),
+        Some(1) => "  1 override".to_owned(),
         Some(count) => format!("  {count} overrides"),
     };
-    format!("{mark}{number}  {config}  {roles}  {} packages{overrides}", row["packages"])
+    let packages =
+        if row["packages"] == 1 { "1 package".to_owned() } else { format!("{} packages", row["packages"]) };
+    format!("{mark}{number}  {config}  {roles}  {packages}{overrides}")
 }
 
 pub(crate) fn gc(global: &Global, args: &GcArgs) -> Result<(), Failure> {

@@ -116,5 +116,5 @@ fn what_is_no_directory_is_told() {
     fs::write(directory.path().join("etc/mesosphere/roles"), "").unwrap();
     let failed =
         mirror(&Root::open(directory.path()).unwrap(), &roles(&["a"]), None, &mut |_| {}).unwrap_err();
-    assert!(failed.to_string().contains("roles` is no directory: expected one"), "{failed}");
+    assert!(failed.to_string().contains("roles` is no directory: put one in its place"), "{failed}");
 }

@@ -12,7 +12,7 @@ fn put(root: &Path, path: &str, bytes: &[u8]) {
 /// What the sources say, and what they should not.
 fn found(root: &Path) -> (Vec<String>, Option<String>, Vec<String>) {
     let mut warnings = Vec::new();
-    let Found { roles, source } = read(&Root::open(root).unwrap(), &mut |warning| warnings.push(warning));
+    let Found { roles, source, .. } = read(&Root::open(root).unwrap(), &mut |warning| warnings.push(warning));
     (roles.iter().map(ToString::to_string).collect(), source, warnings)
 }
 
