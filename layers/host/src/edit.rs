@@ -36,6 +36,8 @@ pub struct Edited {
     pub generation: Number,
     /// The services of the package.
     pub restart: Vec<String>,
+    /// Whether it is a unit. systemd reads those from `/run`: whoever changes the copy runs `pkgpanda setup` too.
+    pub unit: bool,
     /// What the operator should know.
     pub notes: Vec<String>,
 }
@@ -88,10 +90,16 @@ pub fn edit(
     let name = keep.or(was).unwrap_or(LOCAL).to_owned();
     overrides::copy(&name, package, path)?;
     let source = copy::Source::open(host, was, target)?;
+    let mut notes = Vec::new();
     match content {
         Some(content) => copy::write(host, &name, target, source.mode(), content)?,
-        None if was == Some(name.as_str()) => {}
-        None => copy::write(host, &name, target, source.mode(), &mut source.into_reader())?,
+        None if was == Some(name.as_str()) && !source.is_lost() => {}
+        None => {
+            if source.is_lost() {
+                notes.push("the copy was lost: the new one holds what the package has".to_owned());
+            }
+            copy::write(host, &name, target, source.mode(), &mut source.into_reader())?;
+        }
     }
     let mut wanted = Wanted::of(&present);
     if was != Some(name.as_str()) {
@@ -100,7 +108,9 @@ pub fn edit(
         }
         overrides::insert(&mut wanted.overrides, &name, package, path);
     }
-    lead(host, lock, target, Some(name), &present, &wanted, say)
+    let edited = lead(host, lock, target, Some(name), &present, &wanted, say)?;
+    notes.extend(edited.notes);
+    Ok(Edited { notes, ..edited })
 }
 
 /// Undoes an edit: the file is again that of the package. The copy stays for generations that have it, until `gc`.
@@ -158,6 +168,7 @@ fn lead(
         name,
         generation: number,
         restart: effects::services(host, number, package)?,
+        unit: is_unit(path),
         notes,
     })
 }

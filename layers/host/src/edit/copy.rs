@@ -27,20 +27,26 @@ const STEP: usize = 1 << 18;
 pub(super) struct Source {
     file: File,
     mode: u16,
+    is_lost: bool,
 }
 
 impl Source {
-    /// Opens the copy of the override called `name`, or the file of the package.
+    /// Opens the copy of the override called `name`, or the file of the package: also where the copy is lost.
     pub(super) fn open(host: &Host, name: Option<&str>, target: &Target) -> Result<Self, Failure> {
         let Target { package, path } = target;
-        let at = match name {
-            Some(name) => format!("{OVERRIDES}/{name}/{package}/{path}"),
-            None => format!("{PACKAGES}/{package}/{path}"),
-        };
-        let (directory, name) = at.rsplit_once('/').expect("the path is below a package");
-        let file = open_regular(&host.directory(directory)?, name.as_bytes());
-        let (file, mode) = file.map_err(Failure::io("opening", host.shown(&at)))?;
-        Ok(Self { file, mode })
+        let copy = name.map(|name| find(host, &format!("{OVERRIDES}/{name}/{package}/{path}")));
+        if let Some((file, mode)) = copy.transpose()?.flatten() {
+            return Ok(Self { file, mode, is_lost: false });
+        }
+        let at = format!("{PACKAGES}/{package}/{path}");
+        let none = || Failure::new(format!("`{}` is not there", host.shown(&at)));
+        let (file, mode) = find(host, &at)?.ok_or_else(none)?;
+        Ok(Self { file, mode, is_lost: name.is_some() })
+    }
+
+    /// Whether there should be a copy, and is none.
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// Permissions.
@@ -84,6 +90,8 @@ pub struct Draft {
     name: Vec<u8>,
     path: PathBuf,
     before: Digest,
+    /// Whether even the text as it is would be news.
+    is_lost: bool,
 }
 
 impl Draft {
@@ -108,7 +116,7 @@ impl Draft {
         let path = path.join(OsStr::from_bytes(&name));
         let (draft, _) = open_regular(&directory, &name).map_err(Failure::io("reading", path.display()))?;
         let before = digest(draft).map_err(Failure::io("reading", path.display()))?;
-        Ok(Self { directory, name, path, before })
+        Ok(Self { directory, name, path, before, is_lost: source.is_lost })
     }
 
     /// Where an editor finds it.
@@ -122,7 +130,10 @@ impl Draft {
     /// When it cannot be read.
     pub fn changed(&self) -> Result<Option<File>, Failure> {
         let open = || open_regular(&self.directory, &self.name).map(|(file, _)| file);
-        let read = || if digest(open()?)? == self.before { Ok(None) } else { open().map(Some) };
+        let read = || {
+            let is_news = self.is_lost || digest(open()?)? != self.before;
+            is_news.then(open).transpose()
+        };
         read().map_err(Failure::io("reading", self.path.display()))
     }
 
@@ -160,6 +171,20 @@ fn digest(mut file: File) -> std::io::Result<Digest> {
 fn unfinished(name: &[u8]) -> Vec<u8> {
     let most = name.len().min(200);
     [b".", &name[..most], b".unfinished"].concat()
+}
+
+/// Opens a regular file of the install root, and gives its permissions; none if it is not there.
+fn find(host: &Host, at: &str) -> Result<Option<(File, u16)>, Failure> {
+    let (directory, name) = at.rsplit_once('/').expect("the path is below a package");
+    let open = || {
+        let home = place::enter(&host.home, b".");
+        let directory = directory.split('/').try_fold(home?, |at, name| place::enter(at, name.as_bytes()));
+        open_regular(&directory?, name.as_bytes())
+    };
+    match open() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        result => result.map(Some).map_err(Failure::io("opening", host.shown(at))),
+    }
 }
 
 fn open_regular(directory: &OwnedFd, name: &[u8]) -> std::io::Result<(File, u16)> {

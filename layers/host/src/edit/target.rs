@@ -12,7 +12,7 @@ use crate::generation::{GENERATIONS, Number, OVERRIDES, PACKAGES, PRODUCT, RECOR
 use crate::host::{HOME, Host, Present};
 use crate::name::PKGPANDA;
 use crate::place::{self, MAX_LINKS};
-use crate::{Failure, PackageId, unit};
+use crate::{Failure, PackageId, overrides, unit};
 
 /// Where units of packages are copied to at each boot.
 const UNITS: &str = "run/systemd/system";
@@ -42,6 +42,8 @@ pub struct Target {
 
 /// Where a path leads.
 struct Led {
+    /// Whether anything is there.
+    is_there: bool,
     /// Through no link, relative to the root of the host.
     to: TreePath,
     /// The last link on the way that lies in the install root, and where it leads.
@@ -64,10 +66,17 @@ impl Target {
             Ok(start) => start,
             Err(reason) => return refuse(&reason),
         };
-        let home = follow(host, &place::path(HOME), &TreePath::root())?
-            .ok_or_else(|| Failure::new("the install root is not there"))?
-            .to;
-        let Some(led) = follow(host, &start, &home)? else { return refuse("is not there") };
+        let home = follow(host, &place::path(HOME), &TreePath::root())?;
+        if !home.is_there {
+            return Err(Failure::new("the install root is not there"));
+        }
+        let home = home.to;
+        let led = follow(host, &start, &home)?;
+        if !led.is_there {
+            let lost = below(&led.to, &home).and_then(|inside| lost(&inside, present));
+            let Some(target) = lost else { return refuse("is not there") };
+            return check_regular(host, &target).map(|()| target);
+        }
         let Some(inside) = below(&led.to, &home) else {
             return match &led.through {
                 Some((link, target)) => Err(Failure::new(format!(
@@ -107,24 +116,30 @@ fn start(given: &[u8], current: Number) -> Result<TreePath, String> {
     Ok(path.components().fold(place::path(HOME), |at, name| at.join(name)))
 }
 
-/// Follows every link on the way, below the root of the host; none if there is nothing.
-fn follow(host: &Host, path: &TreePath, home: &TreePath) -> Result<Option<Led>, Failure> {
+/// Follows every link on the way, below the root of the host, as far as anything is there.
+fn follow(host: &Host, path: &TreePath, home: &TreePath) -> Result<Led, Failure> {
     let mut ahead: Vec<Vec<u8>> = path.components().map(<[u8]>::to_vec).collect();
     ahead.reverse();
-    let (mut to, mut through, mut links) = (TreePath::root(), None, 0);
+    let (mut to, mut through, mut links, mut is_there) = (TreePath::root(), None, 0, true);
     while let Some(name) = ahead.pop() {
         if name == b".." {
             to = to.split().map_or_else(TreePath::root, |(above, _)| above);
             continue;
         }
+        if !is_there {
+            to = to.join(&name);
+            continue;
+        }
         // What is ahead of a file is nowhere.
+        let next = to.join(&name);
         let directory = match host.root.find(&to) {
             Ok(Some(directory)) => directory,
-            Ok(None) => return Ok(None),
-            Err(_) if !to.is_root() => return Ok(None),
-            Err(failure) => return Err(failure),
+            Err(failure) if to.is_root() => return Err(failure),
+            Ok(None) | Err(_) => {
+                (to, is_there) = (next, false);
+                continue;
+            }
         };
-        let next = to.join(&name);
         match rustix::fs::readlinkat(&directory, OsStr::from_bytes(&name), Vec::new()) {
             Ok(target) => {
                 links += 1;
@@ -143,11 +158,11 @@ fn follow(host: &Host, path: &TreePath, home: &TreePath) -> Result<Option<Led>, 
                 ahead.extend(steps.map(<[u8]>::to_vec).collect::<Vec<_>>().into_iter().rev());
             }
             Err(Errno::INVAL) => to = next,
-            Err(Errno::NOENT) => return Ok(None),
+            Err(Errno::NOENT) => (to, is_there) = (next, false),
             Err(error) => return Err(Failure::io("reading", host.root.shown(&next))(error)),
         }
     }
-    Ok(Some(Led { to, through }))
+    Ok(Led { is_there, to, through })
 }
 
 /// A path as one of the install root at `home`.
@@ -183,6 +198,15 @@ fn of_package(inside: &TreePath, present: &Present) -> Result<Target, String> {
         return Err("belongs to the program that would undo it: upgrade it instead".to_owned());
     }
     Ok(Target { package, path })
+}
+
+/// The file whose copy would lie at `inside` of the install root, and is lost.
+fn lost(inside: &TreePath, present: &Present) -> Option<Target> {
+    let all = inside.components().map(std::str::from_utf8).collect::<Result<Vec<&str>, _>>().ok()?;
+    let [OVERRIDES, name, id, rest @ ..] = &all[..] else { return None };
+    let (package, path): (PackageId, _) = (id.parse().ok()?, rest.join("/"));
+    let is_known = overrides::name_of(&present.generation.overrides, &package, &path) == Some(*name);
+    is_known.then_some(Target { package, path })
 }
 
 /// Why nothing that lies in a generation itself can be edited.

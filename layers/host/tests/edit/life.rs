@@ -1,5 +1,7 @@
 //! What an edit changes, how long it lasts, and what undoes it.
 
+use std::fs;
+
 use serde_json::json;
 
 use crate::ground::{APP, app, copies, from, host, mode, read, store};
@@ -19,6 +21,7 @@ fn a_file_is_another_one_by_every_way_to_it_and_the_store_is_as_it_was() {
             "copy": "/opt/mesosphere/overrides/local/app--1/bin/app",
             "generation": 2,
             "restart": ["app.service", "more.service"],
+            "unit": false,
             "notes": [
                 "`dcos.target.wants/app.service` names /opt/mesosphere/packages/app--1/bin/app, which is not the \
                  copy: edit it too if it is to have an effect there"
@@ -98,6 +101,60 @@ fn a_unit_that_is_edited_is_the_one_of_the_generation() {
     }
     yard.done(&["edit", "--drop", "app.service"]);
     assert!(unit().contains("packages/app--1/bin/app"));
+}
+
+#[test]
+fn whoever_changes_a_copy_is_told_how_it_gets_an_effect() {
+    let yard = host();
+    let restart = "to have it used by what is running: systemctl restart app.service more.service\n";
+    let said = yard.done(&["edit", "etc/app.conf", "--no-editor"]);
+    assert!(said.ends_with(restart), "{said}");
+    // systemd has read another file, which only setup makes of the copy.
+    let said = yard.done(&["edit", "app.service", "--no-editor"]);
+    let hint = ": pkgpanda setup && systemctl restart app.service more.service\n";
+    assert!(said.ends_with(hint), "{said}");
+    assert_eq!(yard.json(&["edit", "app.service", "--no-editor"])["unit"], true);
+    let said = yard.done(&["edit", "--drop", "app.service"]);
+    assert!(said.ends_with(restart), "{said}");
+}
+
+#[test]
+fn a_copy_that_is_lost_is_made_again_or_undone_by_every_way_to_it() {
+    let ways = [
+        "bin/app",
+        "bin/alias",
+        "active/app/bin/app",
+        "packages/app--1/bin/app",
+        "overrides/local/app--1/bin/app",
+    ];
+    for way in ways {
+        let yard = host();
+        yard.done(&["edit", "bin/app", "--from", &from(&yard, "edited\n")]);
+        yard.done(&["edit", "active/app/share/deep/other", "--keep", "site", "--from", &from(&yard, "edited\n")]);
+        fs::remove_dir_all(yard.home("overrides")).unwrap();
+        let said = yard.refused(&["edit", "bin/none", "--no-editor"]);
+        assert!(said.contains("is not there"), "{said}");
+        let edited = yard.json(&["edit", way, "--no-editor"]);
+        assert_eq!(edited["generation"], 3, "{way}");
+        let note = "the copy was lost: the new one holds what the package has";
+        assert_eq!(edited["notes"][0], note, "{way}");
+        assert_eq!(read(&yard, "bin/app"), "#!/bin/sh\necho built\n", "{way}");
+        assert_eq!(mode(&yard.home("overrides/local/app--1/bin/app")), 0o755, "{way}");
+        fs::remove_dir_all(yard.home("overrides")).unwrap();
+        yard.done(&["edit", way, "--from", &from(&yard, "again\n")]);
+        assert_eq!(read(&yard, "bin/app"), "again\n", "{way}");
+        fs::remove_file(yard.home("overrides/local/app--1/bin/app")).unwrap();
+        yard.done(&["edit", way, "--keep", "own", "--no-editor"]);
+        assert_eq!(copies(&yard), ["own/app--1/bin/app"]);
+        fs::remove_dir_all(yard.home("overrides")).unwrap();
+        // The first way leads to the copy that is there no more.
+        let way = if way.starts_with("overrides") { "overrides/own/app--1/bin/app" } else { way };
+        yard.done(&["edit", "--drop", way]);
+        assert_eq!(read(&yard, "bin/app"), "#!/bin/sh\necho built\n", "{way}");
+        assert_eq!(yard.done(&["edit", "--list"]), "site app--1 share/deep/other\n", "{way}");
+        yard.done(&["edit", "active/app/share/deep/other", "--no-editor"]);
+        assert_eq!(read(&yard, "active/app/share/deep/other"), "other\n", "{way}");
+    }
 }
 
 #[test]

@@ -50,6 +50,15 @@ fn an_editor_that_changes_nothing_or_fails_leaves_nothing() {
     assert!(!done && said.contains("the editor ended with exit status: 3: nothing is changed"), "{said}");
     assert_eq!(copies(&yard), Vec::<String>::new());
     assert!(!yard.home("generations/2").exists());
+    // So is a copy that was lost.
+    assert!(on_a_terminal(&yard, r#"echo edited >"$2""#, "").0);
+    fs::remove_dir_all(yard.home("overrides")).unwrap();
+    let (done, said) = on_a_terminal(&yard, "true", "");
+    assert!(done && !said.contains("nothing is changed"), "{said}");
+    assert_eq!(read(&yard, "etc/app.conf"), "built = true\n");
+    assert_eq!(copies(&yard), ["local/app--1/etc/app.conf"]);
+    yard.done(&["edit", "--drop", "etc/app.conf"]);
+    yard.done(&["gc", "--keep", "0"]);
     // A name is a change, even if the text is not.
     let (done, said) = on_a_terminal(&yard, "true", "--keep site");
     assert!(done, "{said}");

@@ -20,7 +20,8 @@ use crate::global::{Global, print, print_json};
 Examples:
   pkgpanda edit bin/tool                              opens it in $VISUAL, $EDITOR or vi, if this is a terminal
   pkgpanda edit /opt/mesosphere/etc/app.conf --from new.conf --keep site
-  pkgpanda edit dcos-net.service --no-editor          makes a copy to change, and says where it is
+  pkgpanda edit dcos-net.service --no-editor          makes a copy to change, and says where it is; once that is
+                                                      changed, `pkgpanda setup` gives it to systemd
   pkgpanda edit --list
   pkgpanda edit --drop bin/tool                       the file is again that of the package
 
@@ -168,5 +169,8 @@ fn done(global: &Global, edited: &Edited) -> Result<(), Failure> {
     if restart.is_empty() {
         return Ok(());
     }
-    print(&format!("to have it used by what is running: systemctl restart {}", restart.join(" ")))
+    // systemd reads units from /run, where setup puts them: a copy that is changed from now on counts after that.
+    let setup = if edited.unit && edited.name.is_some() { "pkgpanda setup && " } else { "" };
+    let restart = restart.join(" ");
+    print(&format!("to have it used by what is running: {setup}systemctl restart {restart}"))
 }
