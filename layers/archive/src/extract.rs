@@ -2,7 +2,7 @@
 //!
 //! In goes a [`ValidTree`], which cannot name anything outside of itself, and everything is made relative to handles of
 //! directories, as something new, and never through a symbolic link: not even somebody who changes the directory
-//! meanwhile makes this write elsewhere. Owners, extended attributes, devices and set-id bits are left out for
+//! meanwhile makes this write elsewhere. What has no time gets that of the newest that has. Owners, extended attributes, devices and set-id bits are left out for
 //! every user alike, so that the result does not depend on who extracts; everything else is as in the tree.
 
 use std::collections::BTreeMap;
@@ -24,6 +24,8 @@ use crate::handle;
 
 /// Bytes of content in memory at once.
 const WINDOW: u64 = 256 << 10;
+/// The time of everything where nothing has one: the beginning of 1980, which every archive can tell.
+const OLDEST: Timestamp = Timestamp { seconds: 315_532_800, nanoseconds: 0 };
 /// How many devices are named.
 const SHOWN: usize = 8;
 
@@ -77,6 +79,7 @@ fn run(
         label,
         options,
         mode_bits,
+        undated: tree.tree().newest_time().unwrap_or(OLDEST),
         root: Root::of(root),
         parent: (TreePath::root(), parent),
         linked: BTreeMap::new(),
@@ -116,6 +119,8 @@ struct Extraction<'a> {
     options: ExtractOptions,
     /// Which bits of modes are kept.
     mode_bits: u16,
+    /// The time of what has none.
+    undated: Timestamp,
     root: Root,
     /// The directory of the entry before: one handle at a time, since a tree may be deeper than there are handles.
     parent: (TreePath, OwnedFd),
@@ -256,7 +261,7 @@ impl Extraction<'_> {
     ) -> Result<(), ArchiveError> {
         let changed = rustix::fs::fchmod(handle, Mode::from_raw_mode(mode.into()));
         changed.map_err(self.failed(path, "changing the mode of"))?;
-        rustix::fs::futimens(handle, &times(mtime)).map_err(self.failed(path, "dating"))
+        rustix::fs::futimens(handle, &self.times(mtime)).map_err(self.failed(path, "dating"))
     }
 
     fn date(
@@ -266,8 +271,15 @@ impl Extraction<'_> {
         name: &OsStr,
         mtime: Timestamp,
     ) -> Result<(), ArchiveError> {
-        let dated = rustix::fs::utimensat(directory, name, &times(mtime), AtFlags::SYMLINK_NOFOLLOW);
+        let dated = rustix::fs::utimensat(directory, name, &self.times(mtime), AtFlags::SYMLINK_NOFOLLOW);
         dated.map_err(self.failed(path, "dating"))
+    }
+
+    /// The time of the last access is that of the tree too: nothing in the result tells when it was made.
+    fn times(&self, mtime: Timestamp) -> Timestamps {
+        let time = if mtime == Metadata::AT_EPOCH { self.undated } else { mtime };
+        let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+        Timestamps { last_access: time, last_modification: time }
     }
 
     /// The mode with the bits that are kept, and with `needed` if everything is to be readable.
@@ -291,12 +303,6 @@ impl Extraction<'_> {
 
 fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
-}
-
-/// The time of the last access is that of the tree too: nothing in the result tells when it was made.
-fn times(mtime: Timestamp) -> Timestamps {
-    let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds.into() };
-    Timestamps { last_access: time, last_modification: time }
 }
 
 #[cfg(test)]

@@ -71,6 +71,24 @@ fn owners_and_set_id_bits_are_left_out_and_everything_else_is_as_in_the_tree() {
 }
 
 #[test]
+fn what_has_no_time_is_as_old_as_the_newest_that_has() {
+    let extracted = |time: Option<Timestamp>| {
+        let mut tree = Tree::new();
+        let mtime = time.unwrap_or(Metadata::AT_EPOCH);
+        tree.put(&path("d/file"), Metadata { mtime, ..Metadata::root(0o644) }, text("it")).unwrap();
+        tree.put(&path("link"), Metadata::root(0o777), Node::Symlink(b"d".as_slice().into())).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let into = scratch.path().join("new");
+        extract(&ValidTree::new(tree).unwrap(), &into, ExtractOptions::default()).unwrap();
+        let all = ["", "d", "d/file", "link"].map(|name| into.join(name).symlink_metadata().unwrap().mtime());
+        assert!(all.iter().all(|time| *time == all[0]), "{all:?}");
+        all[0]
+    };
+    assert_eq!(extracted(Some(Timestamp { seconds: 1_600_000_000, nanoseconds: 0 })), 1_600_000_000);
+    assert_eq!(extracted(None), 315_532_800);
+}
+
+#[test]
 fn readable_trees_can_be_read_by_their_owner() {
     let scratch = tempfile::tempdir().unwrap();
     let tree =
