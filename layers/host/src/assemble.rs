@@ -136,7 +136,8 @@ pub fn assemble(
     for id in root.active.values() {
         contents.insert(id.clone(), contents_digest(tree, at, id)?);
     }
-    let generation = Generation::new(&root, roles, &BTreeSet::new(), |id| contents[id]);
+    let mut generation = Generation::new(&root, roles, &BTreeSet::new(), |id| contents[id]);
+    generation.product = product.map(Digest::of);
     let below =
         |top: &TreePath, path: &TreePath| path.components().fold(top.clone(), |at, name| at.join(name));
     let first = below(at, &TreePath::parse(Number::FIRST.directory().as_bytes())?);

@@ -101,6 +101,10 @@ pub struct Generation {
     /// one that was written and did not become current.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<Number>,
+    /// The digest of [`PRODUCT`]; none if the generation was not made from a product, or by a program that did not
+    /// write this down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<Digest>,
     /// What an operator has changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub overrides: Overrides,
@@ -125,6 +129,7 @@ impl Generation {
             users: root.users.clone(),
             state_directories: root.state_directories.clone(),
             before: None,
+            product: None,
             overrides: Overrides::new(),
             removing: false,
         }

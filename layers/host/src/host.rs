@@ -5,8 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-use bake_base::names;
-use rustix::fs::FlockOperation;
+use bake_base::{Digest, names};
+use rustix::fs::{FileType, FlockOperation};
 use rustix::io::Errno;
 
 use crate::files::{self, read_at};
@@ -21,6 +21,8 @@ const LIMIT: u64 = 64 << 20;
 /// at.
 const MOMENT: u64 = 10_000;
 const STEP: u64 = 50;
+/// What a directory is called that lay where [`CURRENT`] should be.
+const ASIDE: &str = ".current.unfinished";
 /// The install root, relative to the root of the host.
 pub(crate) const HOME: &str = "opt/mesosphere";
 
@@ -40,7 +42,7 @@ pub struct Present {
     pub number: Number,
     /// What it is.
     pub generation: Generation,
-    /// The bytes of its product's document, if it has one.
+    /// The bytes of its product's document; none if it has none, or none that its record vouches for.
     pub product: Option<Vec<u8>>,
 }
 
@@ -57,7 +59,18 @@ impl Host {
     /// # Errors
     /// When there is none.
     pub fn open(root: &Path, systemd: bool) -> Result<Self, Failure> {
-        let root = Root::open(root)?;
+        Self::within(Root::open(root)?, systemd)
+    }
+
+    /// As [`Host::open`], but also for those who may only look: what they may not read is an error when it is read.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open_to_look(root: &Path, systemd: bool) -> Result<Self, Failure> {
+        Self::within(Root::open_to_look(root)?, systemd)
+    }
+
+    fn within(root: Root, systemd: bool) -> Result<Self, Failure> {
         let shown = root.shown(&place::path(HOME));
         let none = || Failure::new(format!("`{shown}` is not there: nothing is installed on this host"));
         let home = root.find(&place::path(HOME))?.ok_or_else(none)?;
@@ -104,17 +117,51 @@ impl Host {
     /// # Errors
     /// When there is none, or its record says nothing that can be understood.
     pub fn current(&self) -> Result<Present, Failure> {
-        let target = rustix::fs::readlinkat(&self.home, CURRENT, Vec::new());
-        let target = target.map_err(Failure::io("reading", self.shown(CURRENT)))?;
-        let name = target.as_bytes().strip_prefix(format!("{GENERATIONS}/").as_bytes());
-        let number = name.and_then(Number::parse).ok_or_else(|| {
-            let found = target.as_bytes().escape_ascii();
+        self.present(self.leads_to()?)
+    }
+
+    /// The generation that [`CURRENT`] leads to, whatever that is like.
+    ///
+    /// # Errors
+    /// When it leads to none.
+    pub fn leads_to(&self) -> Result<Number, Failure> {
+        let lost = |found: String| {
             Failure::new(format!(
-                "`{}` links to `{found}`: expected {GENERATIONS}/ and a number",
+                "`{}` {found}: expected a link to a generation, as `pkgpanda repair` or `pkgpanda rollback N` makes it",
                 self.shown(CURRENT)
             ))
-        })?;
-        self.present(number)
+        };
+        let target = match rustix::fs::readlinkat(&self.home, CURRENT, Vec::new()) {
+            Err(Errno::NOENT) => return Err(lost("is missing".to_owned())),
+            Err(Errno::INVAL) => return Err(lost("is no link".to_owned())),
+            result => result.map_err(Failure::io("reading", self.shown(CURRENT)))?,
+        };
+        let name = target.as_bytes().strip_prefix(format!("{GENERATIONS}/").as_bytes());
+        let links = || format!("links to `{}`", target.as_bytes().escape_ascii());
+        let number = name.and_then(Number::parse).ok_or_else(|| lost(links()))?;
+        let generations = self.directory(GENERATIONS)?;
+        match place::stat(&generations, number.to_string().as_bytes()) {
+            Ok(Some(stat)) if place::kind(&stat) == FileType::Directory => Ok(number),
+            Ok(Some(_)) => Err(lost(format!("{}, which is no directory", links()))),
+            Ok(None) => Err(lost(format!("{}, which is not there", links()))),
+            Err(error) => Err(Failure::io("reading", self.shown(&number.directory()))(error)),
+        }
+    }
+
+    /// The numbers of all generations that can be made current: whole, with their packages, and not the end.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(crate) fn fit(&self) -> Result<Vec<Number>, Failure> {
+        let packages = self.packages()?;
+        let is_fit = |number: &Number| {
+            self.present(*number).is_ok_and(|present| {
+                let Generation { active, removing, .. } = &present.generation;
+                let is_there = |id| packages.binary_search(id).is_ok();
+                !removing && self.check_product(&present).is_ok() && active.keys().all(is_there)
+            })
+        };
+        Ok(self.generations()?.into_iter().filter(is_fit).collect())
     }
 
     /// A generation that is there.
@@ -128,11 +175,35 @@ impl Host {
             .map_err(Failure::io("reading", format!("{shown}/{RECORD}")))?;
         let generation = Generation::parse(&bytes)
             .map_err(|reason| Failure::new(format!("`{shown}/{RECORD}` {reason}")))?;
-        let product = match read_at(&directory, PRODUCT.as_bytes(), LIMIT) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            result => Some(result.map_err(Failure::io("reading", format!("{shown}/{PRODUCT}")))?),
+        let product = match (read_at(&directory, PRODUCT.as_bytes(), LIMIT), generation.product) {
+            // What is damaged is told by those who need it: a host that lacks it still runs all that does not.
+            (Ok(bytes), Some(vouched)) => Some(bytes).filter(|bytes| Digest::of(bytes) == vouched),
+            (Err(error), Some(_)) if is_no_file(&error) => None,
+            (Err(error), None) if error.kind() == std::io::ErrorKind::NotFound => None,
+            (read, _) => Some(read.map_err(Failure::io("reading", format!("{shown}/{PRODUCT}")))?),
         };
         Ok(Present { number, generation, product })
+    }
+
+    /// Whether the document of a generation's product is the one that its record vouches for.
+    ///
+    /// # Errors
+    /// When it is not, or not there.
+    pub(crate) fn check_product(&self, present: &Present) -> Result<(), Failure> {
+        if present.product.is_some() { Ok(()) } else { self.check_no_product(present) }
+    }
+
+    /// Whether a generation may be without a product.
+    ///
+    /// # Errors
+    /// When it has one.
+    pub(crate) fn check_no_product(&self, present: &Present) -> Result<(), Failure> {
+        let Some(vouched) = present.generation.product else { return Ok(()) };
+        Err(Failure::new(format!(
+            "`{}/{PRODUCT}` is missing or damaged: expected the file with sha256 {vouched}; `pkgpanda repair --from` \
+             puts it back from the serve directory that the host was installed from",
+            self.shown(&present.number.directory())
+        )))
     }
 
     /// The numbers of all generations that are whole, in order.
@@ -165,8 +236,19 @@ impl Host {
     /// # Errors
     /// When the operating system refuses; nothing has changed then.
     pub(crate) fn switch(&self, number: Number) -> Result<(), Failure> {
-        let switched = files::link_at(&self.home, CURRENT.as_bytes(), &number.directory());
+        let switched = self
+            .clear_current()
+            .and_then(|()| files::link_at(&self.home, CURRENT.as_bytes(), &number.directory()));
         switched.map_err(Failure::io("changing", self.shown(CURRENT)))
+    }
+
+    /// Moves a directory away that lies where [`CURRENT`] should be, which no rename replaces: the next change removes
+    /// it as it does everything of this name.
+    fn clear_current(&self) -> Result<(), Errno> {
+        match place::stat(&self.home, CURRENT.as_bytes())?.map(|stat| place::kind(&stat)) {
+            Some(FileType::Directory) => rustix::fs::renameat(&self.home, CURRENT, &self.home, ASIDE),
+            _ => Ok(()),
+        }
     }
 
     /// A directory of the install root, through no link.
@@ -185,4 +267,11 @@ impl Host {
     pub(crate) fn shown(&self, path: &str) -> String {
         self.root.shown(&place::path(&format!("{HOME}/{path}")))
     }
+}
+
+/// Whether a file could not be read because there is none, and not because something failed.
+fn is_no_file(error: &std::io::Error) -> bool {
+    // Without a number, it is this program that says so: it is no regular file.
+    let no_link = Some(Errno::LOOP.raw_os_error());
+    error.kind() == std::io::ErrorKind::NotFound || [None, no_link].contains(&error.raw_os_error())
 }

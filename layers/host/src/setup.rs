@@ -50,6 +50,7 @@ fn parts(
 ) -> Result<(), Failure> {
     let mut problems = Vec::new();
     let mut keep = |result: Result<(), Failure>| problems.extend(result.err());
+    keep(host.check_product(present));
     let persisted = persist(host, present, say);
     // What is made before it is written down would later be taken for somebody else's.
     let is_recorded = persisted.is_ok();

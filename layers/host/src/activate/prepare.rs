@@ -32,7 +32,7 @@ pub(super) struct Prepared {
 pub(super) fn prepare(host: &Host, current: &Present, wanted: &Wanted) -> Result<Prepared, Failure> {
     // A generation must not lose its product because the document of the one before is damaged.
     if wanted.product.is_none() && !wanted.removing {
-        host.check_product(current)?;
+        host.check_no_product(current)?;
     }
     prepared(host, current, wanted)
 }

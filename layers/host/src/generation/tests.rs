@@ -24,12 +24,14 @@ fn numbers_are_decimal_and_begin_with_one() {
 fn a_record_is_read_as_it_was_written() {
     let mut generation = generation();
     let text = String::from_utf8(generation.to_json()).unwrap();
-    for absent in ["before", "overrides", "removing"] {
+    // Records of programs that wrote no more are still read.
+    for absent in ["before", "overrides", "removing", "product"] {
         assert!(!text.contains(absent), "{text}");
     }
     assert_eq!(Generation::parse(text.as_bytes()).unwrap(), generation);
     generation.before = Some(Number(7));
     generation.removing = true;
+    generation.product = Some(Digest::of(b"a document"));
     crate::overrides::insert(&mut generation.overrides, "local", &"hello--1".parse().unwrap(), "bin/hello");
     assert_eq!(Generation::parse(&generation.to_json()).unwrap(), generation);
 }

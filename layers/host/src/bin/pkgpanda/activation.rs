@@ -106,10 +106,14 @@ pub(crate) fn rollback(global: &Global, args: &RollbackArgs) -> Result<(), Failu
     let list = || Ok(host.generations()?.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
     let number = match &args.number {
         Some(text) => {
-            let number = Number::parse(text.as_bytes()).filter(|number| host.generations().is_ok_and(|all| all.contains(number)));
+            let number = Number::parse(text.as_bytes())
+                .filter(|number| host.generations().is_ok_and(|all| all.contains(number)));
             let Some(number) = number else {
                 let text = text.escape_debug();
-                return Err(Failure::new(format!("there is no generation `{text}`: expected one of {}", list()?)));
+                return Err(Failure::new(format!(
+                    "there is no generation `{text}`: expected one of {}",
+                    list()?
+                )));
             };
             number
         }
@@ -169,7 +173,7 @@ pub(crate) fn active(global: &Global) -> Result<(), Failure> {
 pub(crate) fn generations(global: &Global) -> Result<(), Failure> {
     let host = global.host_to_look()?;
     // Where nothing leads to one any more, this is where to look for one to go back to.
-    let current = host.current().ok().map(|current| current.number);
+    let current = host.leads_to().ok();
     let mut rows = Vec::new();
     for number in host.generations()? {
         let row = match host.present(number) {
