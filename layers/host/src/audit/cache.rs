@@ -128,20 +128,25 @@ impl Begun {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(home, UNFINISHED, flags, Mode::from_raw_mode(0o600))?;
         // Truncating an empty file need not touch its times.
-        rustix::fs::futimens(
-            &file,
-            &rustix::fs::Timestamps { last_access: now(), last_modification: now() },
-        )?;
-        let stamp = Stamp::of(&rustix::fs::fstat(&file)?);
+        let times = rustix::fs::Timestamps { last_access: now(), last_modification: now() };
+        let stat = rustix::fs::futimens(&file, &times).and_then(|()| rustix::fs::fstat(&file));
+        let stamp = Stamp::of(&stat.inspect_err(|_| forget(home))?);
         Ok(Self { file: file.into(), at: stamp.changed })
     }
 
     /// Writes what a scan tells, in the place of the cache that was there.
     pub(crate) fn finish(mut self, home: &OwnedFd, scan: &Scan) -> std::io::Result<()> {
-        self.file.write_all(Cache::of(scan, self.at).to_text().as_bytes())?;
+        let written = self.file.write_all(Cache::of(scan, self.at).to_text().as_bytes());
         // Not synced: what a power cut leaves of it has another digest.
-        Ok(rustix::fs::renameat(home, UNFINISHED, home, CACHE)?)
+        let finished = written.and_then(|()| Ok(rustix::fs::renameat(home, UNFINISHED, home, CACHE)?));
+        finished.inspect_err(|_| forget(home))
     }
+}
+
+/// Takes away what was begun: only a run that was killed leaves any of it.
+fn forget(home: &OwnedFd) {
+    // The first failure is the one to tell.
+    let _ = rustix::fs::unlinkat(home, UNFINISHED, rustix::fs::AtFlags::empty());
 }
 
 fn now() -> rustix::fs::Timespec {
