@@ -34,11 +34,13 @@
 mod cache;
 mod expected;
 mod facts;
-mod outside;
+pub(crate) mod outside;
+mod own;
 mod read;
 mod report;
 mod running;
 pub(crate) mod scan;
+mod standing;
 pub(crate) mod store;
 pub(crate) mod survey;
 pub(crate) mod wanted;

@@ -6,6 +6,8 @@
 //! vouches. Each file appears whole, by a rename, and on disk: a run that was killed has mended some of the host, and
 //! the next one mends the rest.
 
+mod current;
+mod product;
 mod put;
 mod record;
 mod source;
@@ -55,12 +57,16 @@ pub struct Repaired {
 /// # Errors
 /// When the host cannot be audited.
 pub fn plan(host: &Host, request: &Request) -> Result<Vec<String>, Failure> {
+    if let Some(number) = current::meant(host)? {
+        return Ok(vec![current::describe(number)]);
+    }
     if let Err(failure) = host.current() {
         return record::rebuild(host)
             .map(|rebuilt| vec![rebuilt.describe()])
             .map_err(|why| Failure::each(vec![failure.to_string(), why.to_string()]));
     }
     let survey = survey(host, options(request))?;
+    check_names(&survey, request)?;
     let mut lines: Vec<String> = steps::steps(&survey).iter().map(Step::describe).collect();
     lines.extend(undone(&survey, request).into_iter().map(|name| format!("undo the override {name}")));
     Ok(lines)
@@ -81,6 +87,10 @@ pub fn repair(
         say(what.clone());
         done.push(what);
     };
+    if let Some(number) = current::meant(host)? {
+        current::lead(host, lock, number)?;
+        tell(current::describe(number));
+    }
     if let Err(failure) = host.current() {
         let rebuilt = record::rebuild(host);
         let rebuilt = rebuilt.map_err(|why| Failure::each(vec![failure.to_string(), why.to_string()]))?;
@@ -89,6 +99,7 @@ pub fn repair(
     }
     let mut problems = BTreeMap::new();
     let mut now = survey(host, options(request))?;
+    check_names(&now, request)?;
     for _ in 0..ROUNDS {
         let steps = steps::steps(&now);
         if steps.is_empty() {
@@ -119,6 +130,17 @@ fn options(request: &Request) -> Options {
     Options { incremental: false, threads: request.threads }
 }
 
+/// Whether there are all overrides that are to be undone; those that nobody gave a name always may be.
+fn check_names(survey: &Survey, request: &Request) -> Result<(), Failure> {
+    let there = &survey.present.generation.overrides;
+    let is_there = |name: &&String| *name == LOCAL || there.contains_key(*name);
+    let Some(unknown) = request.overrides.iter().find(|name| !is_there(name)) else { return Ok(()) };
+    let list = there.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let expected =
+        if list.is_empty() { "this host has none".to_owned() } else { format!("expected one of {list}") };
+    Err(Failure::new(format!("there is no override `{}`: {expected}", unknown.escape_debug())))
+}
+
 /// The overrides that are to go.
 fn undone(survey: &Survey, request: &Request) -> BTreeSet<String> {
     let names = survey.present.generation.overrides.keys();
@@ -144,6 +166,7 @@ fn apply(
                 put::correct(host, path, wanted, attributes.unwrap_or_default())
             }
             Step::Secret(path, wanted) => put::secret(host, path, wanted),
+            Step::Directory(path) => put::directory(host, path),
             // It says itself what it does.
             Step::Derive => setup::derive(host, &survey.present, tell).map_err(|failure| failure.to_string()),
             Step::Leave(_, why) => Err((*why).to_owned()),

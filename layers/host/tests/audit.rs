@@ -122,7 +122,7 @@ fn what_an_operator_edits_is_listed_and_is_no_damage() {
     assert_eq!(report.differences, []);
     assert!(!report.clean && report.state != clean.state && report.host == clean.host);
     let ended = ground.run(&["audit"]);
-    assert_eq!((ended.status, ended.out.lines().next()), (1, Some("0 differences")));
+    assert_eq!((ended.status, ended.out.lines().next()), (1, Some("0 differences, 2 overrides")));
     let listed: Vec<_> = ended.out.lines().skip(5).collect();
     assert_eq!(
         listed,
@@ -242,6 +242,129 @@ fn inactive_packages_and_other_generations_count_only_when_damaged() {
     fs::write(ground.home("generations/2/generation.json"), "{").unwrap();
     let found = ground.differences(&[]);
     assert!(found.len() == 1 && found[0].starts_with("record /opt/mesosphere/generations/2:"), "{found:?}");
+}
+
+#[test]
+fn what_nobody_vouches_for_is_named() {
+    let ground = Ground::new();
+    let clean = ground.audit(&[]);
+    put(&ground.home("packages/foo--1/bin/su"), "x", 0o4755);
+    let unlisted = "unverifiable /opt/mesosphere/packages/foo--1: expected a contents.json that says what is in this \
+                    package, found none";
+    assert_eq!(ground.differences(&[]), [unlisted]);
+    let first = ground.audit(&[]);
+    assert!(first.state != clean.state && first.host == clean.host);
+    put(&ground.home("packages/foo--1/bin/su"), "y", 0o4755);
+    assert_ne!(ground.audit(&[]).state, first.state, "what is in it counts");
+    put(&ground.home("packages/foo--1/contents.json"), "{", 0o644);
+    let found = ground.differences(&[]);
+    assert!(found.len() == 1 && found[0].ends_with("found one that nobody vouches for"), "{found:?}");
+    let ended = ground.run(&["repair"]);
+    assert_eq!(ended.status, 1);
+    assert!(ended.out.contains("`pkgpanda remove` takes a package away"), "{}", ended.out);
+    assert_eq!(ground.run(&["remove", "foo--1"]).status, 0);
+    assert_eq!(ground.audit(&[]), clean);
+    // An active one: the record says that it came without a list.
+    let record = ground.home("generations/1/generation.json");
+    let text = fs::read_to_string(&record).unwrap();
+    let list = bake_base::Digest::of(&fs::read(ground.hello("contents.json")).unwrap());
+    fs::write(&record, text.replace(&format!("\"hello--1\": \"{list}\""), "\"hello--1\": null")).unwrap();
+    fs::remove_file(ground.hello("contents.json")).unwrap();
+    put(&ground.hello("bin/hello"), "edited", 0o755);
+    let found = ground.differences(&[]);
+    assert!(
+        found.len() == 1 && found[0].starts_with("unverifiable /opt/mesosphere/packages/hello--1:"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_a_host_keeps_itself_is_looked_into() {
+    let ground = Ground::new();
+    let created = ground.home("created.json");
+    let before = fs::read(&created).unwrap();
+    fs::write(&created, "{").unwrap();
+    let found = ground.differences(&[]);
+    assert!(
+        found.len() == 1 && found[0].starts_with("record /opt/mesosphere/created.json: expected the record"),
+        "{found:?}"
+    );
+    assert!(ground.run(&["repair"]).out.contains("move it away"));
+    fs::write(&created, before).unwrap();
+    let kept = ground.home("replaced/etc/strange");
+    put(&kept, "x", 0o4755);
+    let found = ground.differences(&[]);
+    assert!(
+        found.len() == 1 && found[0].starts_with("extra /opt/mesosphere/replaced/etc/strange:"),
+        "{found:?}"
+    );
+    // What may be the user's own is not taken away.
+    assert_eq!(ground.run(&["repair"]).status, 1);
+    assert!(kept.exists());
+    // What was put back is no news.
+    put(&ground.root().join("etc/strange"), "x", 0o4755);
+    assert_eq!(ground.differences(&[]), [""; 0]);
+    fs::remove_dir_all(ground.home("replaced")).unwrap();
+    let copy = ground.home("overrides/x/hello--1/bin/hello");
+    put(&copy, "x", 0o4755);
+    let found = ground.differences(&[]);
+    let expected =
+        "extra /opt/mesosphere/overrides/x/hello--1/bin/hello: expected nothing, found a file 4755";
+    assert!(found.len() == 1 && found[0].starts_with(expected), "{found:?}");
+    assert_eq!((ground.run(&["repair"]).status, copy.exists()), (0, false));
+    fs::remove_dir_all(ground.home("overrides")).unwrap();
+    put(&ground.at("elsewhere/x"), "x", 0o644);
+    symlink(ground.at("elsewhere"), ground.home("overrides")).unwrap();
+    let found = ground.differences(&[]);
+    assert!(found.len() == 1 && found[0].starts_with("type /opt/mesosphere/overrides: expected a directory"));
+}
+
+#[test]
+fn a_changed_copy_that_is_a_link_is_shown_with_its_target() {
+    let ground = Ground::new();
+    let text = ground.at("text");
+    fs::write(&text, "edited\n").unwrap();
+    let path = "/opt/mesosphere/packages/hello--1/bin/hello";
+    assert_eq!(ground.run(&["edit", path, "--from", &text.display().to_string()]).status, 0);
+    let copy = ground.home("overrides/local/hello--1/bin/hello");
+    fs::remove_file(&copy).unwrap();
+    symlink("/bin/sh", &copy).unwrap();
+    let found = ground.differences(&[]);
+    assert!(found.len() == 1 && found[0].ends_with("found a link to /bin/sh"), "{found:?}");
+    let ended = ground.run(&["audit"]);
+    assert_eq!(ended.out.lines().next(), Some("1 difference, 1 override"));
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_leaves_nothing_behind() {
+    let ground = Ground::new();
+    fs::create_dir(ground.home("audit.cache")).unwrap();
+    let ended = ground.run(&["audit"]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    assert!(ended.err.contains("nothing is kept for the next audit"), "{}", ended.err);
+    assert!(ended.out.contains("\nextra /opt/mesosphere/audit.cache:"), "{}", ended.out);
+    assert!(!ground.home(".audit.cache.unfinished").exists());
+    assert!(!ground.run(&["status"]).out.contains("killed"));
+    assert_eq!(ground.run(&["repair"]).status, 0);
+    assert!(ground.audit(&[]).clean && ground.home("audit.cache").is_file());
+}
+
+#[test]
+fn records_of_programs_that_knew_no_digest_of_the_product_are_read() {
+    let ground = Ground::new();
+    let record = ground.home("generations/1/generation.json");
+    let mut json: serde_json::Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+    assert!(json.as_object_mut().unwrap().remove("product").is_some());
+    fs::write(&record, bake_base::json::to_canonical(&json).unwrap()).unwrap();
+    let found = ground.differences(&[]);
+    assert!(
+        found.len() == 1 && found[0].starts_with("unverifiable /opt/mesosphere/generations/1/product.json:"),
+        "{found:?}"
+    );
+    // The next change writes it down.
+    assert_eq!(ground.run(&["role", "add", "slave"]).status, 0);
+    let report = ground.audit(&[]);
+    assert!(report.clean, "{:?}", report.differences);
 }
 
 #[test]

@@ -244,8 +244,133 @@ fn a_record_is_rebuilt_where_the_rest_says_what_it_was() {
     let ended = ground.run(&["repair"]);
     assert_eq!((ended.status, ended.out.as_str()), (1, ""));
     assert!(ended.err.contains("generations/1/active is not what product.json says"), "{}", ended.err);
-    assert!(ended.err.contains("run dcos_install.sh or `pkgpanda upgrade` again"), "{}", ended.err);
+    assert!(ended.err.contains("move the install root away and run dcos_install.sh again"), "{}", ended.err);
     assert!(!record.exists());
+}
+
+#[test]
+fn a_document_of_a_product_comes_from_wherever_it_is_and_its_loss_loses_nothing_else() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    let clean = ground.audit(&[]);
+    let document = ground.home("generations/1/product.json");
+    let before = fs::read(&document).unwrap();
+    let broken = ground.at("broken");
+    // Without any place that has it, everything stays, and the way out is told.
+    fs::write(&document, "{}").unwrap();
+    copy(&ground.root(), &broken);
+    let ended = ground.run(&["repair"]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    assert!(ended.out.contains("give --from with the serve directory"), "{}", ended.out);
+    assert_eq!(fs::read_link(ground.home("product.json")).unwrap(), Path::new("current/product.json"));
+    let empty = ground.at("empty");
+    fs::create_dir(&empty).unwrap();
+    let ended = ground.run(&["repair", "--from", empty.to_str().unwrap()]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    assert!(ended.out.contains("has no document with sha256"), "{}", ended.out);
+    // No change carries the loss on.
+    let ended = ground.run(&["role", "add", "slave"]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    assert!(ended.err.contains("generations/1/product.json` is missing or damaged"), "{}", ended.err);
+    assert!(ended.err.contains("`pkgpanda repair --from`"), "{}", ended.err);
+    assert!(!ground.home("generations/2").exists());
+    let ended = ground.run(&["setup"]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    assert!(ended.err.contains("`pkgpanda repair --from`"), "{}", ended.err);
+    // The serve directory goes on to other products and keeps this one.
+    let kept = ground.from().join(format!("products/{}.json", ground::ID));
+    fs::create_dir(ground.from().join("products")).unwrap();
+    fs::rename(ground.from().join("product.json"), &kept).unwrap();
+    let (from, url) = (ground.from().display().to_string(), format!("file://{}", ground.from().display()));
+    for arguments in [["--from", &from], ["--url", &url]] {
+        fs::write(&document, "{}").unwrap();
+        let ended = ground.run(&[&["repair"][..], &arguments].concat());
+        assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{}", ended.out);
+        assert_eq!(fs::read(&document).unwrap(), before);
+        assert_eq!(ground.audit(&[]), clean);
+    }
+    // Another generation of the same product has it, too.
+    assert_eq!(ground.run(&["role", "add", "slave"]).status, 0);
+    fs::remove_file(ground.home("generations/2/product.json")).unwrap();
+    let ended = ground.run(&["repair"]);
+    assert_eq!(ended.status, 0, "{}", ended.out);
+    assert_eq!(fs::read(ground.home("generations/2/product.json")).unwrap(), before);
+}
+
+#[test]
+fn where_nothing_leads_to_one_of_several_generations_somebody_has_to_say_which() {
+    let ground = Ground::new();
+    assert_eq!(ground.run(&["role", "add", "slave"]).status, 0);
+    ground.run(&["repair"]);
+    let clean = ground.audit(&[]);
+    for (harm, found) in [
+        ("none", "nothing"),
+        ("/etc", "a link to /etc"),
+        ("generations/7", "a link to generations/7"),
+        ("directory", "a directory 0755"),
+    ] {
+        fs::remove_file(ground.home("current")).unwrap();
+        match harm {
+            "none" => {}
+            "directory" => fs::create_dir(ground.home("current")).unwrap(),
+            target => std::os::unix::fs::symlink(target, ground.home("current")).unwrap(),
+        }
+        let expected = format!(
+            "record /opt/mesosphere/current: expected a link to one of generations/1, generations/2, found {found}"
+        );
+        assert_eq!(ground.differences(&[]), [expected], "{harm}");
+        for arguments in [&["repair"][..], &["repair", "--plan"]] {
+            let ended = ground.run(arguments);
+            assert_eq!((ended.status, ended.out.as_str()), (1, ""), "{harm}");
+            assert!(ended.err.contains("generations 1, 2 are whole: `pkgpanda rollback N`"), "{}", ended.err);
+        }
+        let ended = ground.run(&["status"]);
+        assert!(ended.err.contains("`pkgpanda rollback N`"), "{}", ended.err);
+        assert_eq!(ground.run(&["generations"]).out.lines().count(), 2);
+        let ended = ground.run(&["rollback", "2"]);
+        assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{harm}: {}", ended.out);
+        ground.run(&["repair"]);
+        assert_eq!(ground.audit(&[]), clean, "{harm}");
+    }
+}
+
+#[test]
+fn a_generation_whose_record_is_lost_can_be_left() {
+    let ground = Ground::new();
+    assert_eq!(ground.run(&["role", "add", "slave"]).status, 0);
+    for file in ["generation.json", "active/other"] {
+        fs::remove_file(ground.home("generations/2").join(file)).unwrap();
+    }
+    let ended = ground.run(&["repair"]);
+    assert!(ended.err.contains("`pkgpanda rollback 1` makes a generation current"), "{}", ended.err);
+    let ended = ground.run(&["rollback", "1"]);
+    assert_eq!((ended.status, ended.err.as_str()), (0, ""), "{}", ended.out);
+    // What it left is what only garbage collection sees to.
+    let ended = ground.run(&["repair"]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    assert!(ended.out.contains("record /opt/mesosphere/generations/2:"), "{}", ended.out);
+    assert!(ended.out.contains(": `pkgpanda gc` removes it\n"), "{}", ended.out);
+    assert_eq!(ground.run(&["gc"]).status, 0);
+    assert!(ground.audit(&[]).clean);
+}
+
+#[test]
+fn only_overrides_that_there_are_can_be_undone() {
+    let ground = Ground::new();
+    ground.run(&["repair"]);
+    let ended = ground.run(&["repair", "--override", "nosuch"]);
+    assert_eq!((ended.status, ended.out.as_str()), (1, ""));
+    assert!(ended.err.contains("no override `nosuch`: this host has none"), "{}", ended.err);
+    let text = ground.at("text");
+    fs::write(&text, "edited\n").unwrap();
+    let (path, text) = ("/opt/mesosphere/packages/hello--1/bin/hello", text.display().to_string());
+    assert_eq!(ground.run(&["edit", path, "--from", &text, "--keep", "big"]).status, 0);
+    for arguments in [&["repair", "--override", "nosuch"][..], &["repair", "--plan", "--override", "nosuch"]]
+    {
+        let ended = ground.run(arguments);
+        assert_eq!((ended.status, ended.out.as_str()), (1, ""));
+        assert!(ended.err.contains("no override `nosuch`: expected one of big"), "{}", ended.err);
+    }
 }
 
 #[test]

@@ -10,16 +10,21 @@ use super::scan::{self, Found, Node, Scan};
 use super::store::{self, Stored};
 use super::wanted::{Part, Shape, Wanted, WantedSet};
 use super::{CACHE, CACHE_UNFINISHED};
-use crate::generation::{self, CURRENT, GENERATIONS, Generation, Number, OVERRIDES, PACKAGES, RECORD};
+use crate::created::{CREATED, REPLACED};
+use crate::generation::{
+    self, CURRENT, GENERATIONS, Generation, Number, OVERRIDES, PACKAGES, PRODUCT, RECORD,
+};
 use crate::host::Present;
 use crate::overrides::{self, Inside};
 use crate::{Entry, Failure, InstallRoot, Package, PackageId, ROOT};
 
 /// Where a generation keeps secrets that an upgrade has replaced.
 const SECRETS: &str = "secrets";
-/// Names at the top of an install root that are as they are: the record of what was made elsewhere, what was moved
-/// away for it, copies of changed files, what audits have read, and what file systems have at their top.
-const KNOWN: [&str; 6] = ["created.json", "replaced", OVERRIDES, CACHE, CACHE_UNFINISHED, "lost+found"];
+/// Names at the top of an install root that no generation says anything of, and what file systems have at their top:
+/// see [`own`](super::own).
+const KNOWN: [&str; 6] = [CREATED, REPLACED, OVERRIDES, CACHE, CACHE_UNFINISHED, "lost+found"];
+/// Those of them that a scan looks into.
+const ENTERED: [&str; 2] = [REPLACED, OVERRIDES];
 
 /// What follows from the packages and the record of the current generation.
 pub(crate) struct Derived {
@@ -84,17 +89,13 @@ pub(crate) fn derive(
         }
         wanted.insert(scan::join(number.directory().as_bytes(), path.as_bytes()), wants);
     }
-    wanted.extend(top(number, present.product.is_some()));
+    wanted.extend(top(present));
+    let product = product(present);
+    wanted.extend(product.clone().map(|wants| (product_path(number), wants)));
     let common = common
         .into_iter()
         .map(|(path, entry)| format!("entry {path} {}", Wanted::entry(entry, Part::State).describe()));
-    let product = present.product.as_ref().map(|bytes| {
-        format!(
-            "entry {} {}",
-            generation::PRODUCT,
-            Wanted::file(bytes.clone(), 0o644, Part::State).describe()
-        )
-    });
+    let product = product.map(|wants| format!("entry {PRODUCT} {}", wants.describe()));
     Ok(Derived { wanted, common: common.chain(product).collect(), of_roles })
 }
 
@@ -111,12 +112,27 @@ fn root_has(root: &InstallRoot, path: &TreePath) -> bool {
     wants || root.links.contains_key(path) || root.directories.contains(path)
 }
 
+/// The document of the product, which the record vouches for.
+fn product(present: &Present) -> Option<Wanted> {
+    if let Some(bytes) = &present.product {
+        return Some(Wanted::file(bytes.clone(), 0o644, Part::State));
+    }
+    let shape = Shape::File { sha256: present.generation.product?, size: None, bytes: None };
+    Some(Wanted { shape, mode: 0o644, part: Part::State })
+}
+
+/// Where the document of a generation's product lies.
+pub(crate) fn product_path(number: Number) -> Vec<u8> {
+    format!("{}/{PRODUCT}", number.directory()).into_bytes()
+}
+
 /// The record as it should be, given what only it can tell.
 fn rebuilt(record: &Generation, root: &InstallRoot) -> Generation {
     let contents = |id: &PackageId| record.active.get(id).copied().flatten();
     let mut rebuilt = Generation::new(root, &record.roles, &record.seen, contents);
     rebuilt.overrides = record.overrides.clone();
     rebuilt.before = record.before;
+    rebuilt.product = record.product;
     rebuilt.removing = record.removing;
     rebuilt
 }
@@ -149,7 +165,10 @@ fn shape(scan: &Scan, stored: &Stored) -> overrides::Shape {
 }
 
 /// The directories and links that every install root has.
-pub(crate) fn top(number: Number, has_product: bool) -> WantedSet {
+pub(crate) fn top(present: &Present) -> WantedSet {
+    let number = present.number;
+    // What is damaged belongs there all the same.
+    let has_product = present.product.is_some() || present.generation.product.is_some();
     let links = generation::top_links(number, has_product);
     let links =
         links.into_iter().map(|(path, entry)| (path.as_bytes().to_vec(), Wanted::entry(entry, Part::State)));
@@ -175,7 +194,9 @@ pub(crate) enum Stranger {
 /// What is at `path` of an install root, of which `current` is the current generation.
 pub(crate) fn stranger(path: &[u8], current: Number) -> Stranger {
     let (parent, name) = scan::split_path(path);
-    if parent.is_empty() && KNOWN.iter().any(|known| known.as_bytes() == name) {
+    let top = path.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let is_one_of = |names: &[&str]| names.iter().any(|known| known.as_bytes() == top);
+    if is_one_of(if parent.is_empty() { &KNOWN } else { &ENTERED }) {
         return Stranger::Known;
     }
     if parent == GENERATIONS.as_bytes()
@@ -196,7 +217,8 @@ pub(crate) fn stranger(path: &[u8], current: Number) -> Stranger {
 /// Whether a scan is to look into the directory at `path`.
 pub(crate) fn enters(path: &[u8], current: Number) -> bool {
     match stranger(path, current) {
-        Stranger::Known | Stranger::Secrets | Stranger::Leftover => false,
+        Stranger::Known => ENTERED.iter().any(|entered| path.starts_with(entered.as_bytes())),
+        Stranger::Secrets | Stranger::Leftover => false,
         Stranger::Generation(number) => number == current,
         Stranger::Unknown => true,
     }
@@ -213,6 +235,9 @@ mod tests {
             ("created.json", Stranger::Known),
             ("audit.cache", Stranger::Known),
             ("overrides", Stranger::Known),
+            ("overrides/local/.x.unfinished", Stranger::Known),
+            ("replaced/etc/file", Stranger::Known),
+            ("lost+found/file", Stranger::Unknown),
             ("lost+found", Stranger::Known),
             ("packages/lost+found", Stranger::Unknown),
             ("generations/2", Stranger::Generation(number("2"))),
@@ -225,6 +250,7 @@ mod tests {
         ] {
             assert_eq!(stranger(path.as_bytes(), number("2")), expected, "{path}");
         }
+        assert!(enters(b"overrides/local", number("2")) && !enters(b"lost+found", number("2")));
         assert!(enters(b"generations/2", number("2")) && !enters(b"generations/1", number("2")));
     }
 }

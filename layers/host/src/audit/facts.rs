@@ -60,8 +60,7 @@ fn state(survey: &Survey) -> Vec<String> {
     lines.extend(survey.derived.iter().flat_map(|derived| derived.common.clone()));
     let outside = survey.outside.iter().filter(|(_, wanted)| wanted.part == Part::State);
     lines.extend(outside.map(|(path, wanted)| format!("file /{} {}", plain(path), wanted.describe())));
-    for stored in survey.loose().filter(|stored| active.contains_key(&stored.id) || stored.vouched.is_some())
-    {
+    for stored in survey.loose() {
         let top = store::path_below(&stored.id);
         let found = survey.scan.range(top.clone()..).take_while(|(path, _)| path.starts_with(&top));
         lines.extend(found.map(|(path, found)| format!("found {} {}", plain(path), found.describe())));

@@ -23,6 +23,9 @@ use crate::{Failure, Role, files};
 /// The longest of these files, in bytes.
 const LIMIT: u64 = 64 << 20;
 
+/// The directories that hold the roles, the outer one first.
+pub(crate) const DIRECTORIES: [&str; 2] = ["etc/mesosphere", integration::ROLES];
+
 /// What should be there, by paths relative to the root of the host.
 ///
 /// # Errors
@@ -43,13 +46,20 @@ pub(crate) fn wanted(product: Option<&Product>) -> Result<WantedSet, Failure> {
 }
 
 /// Every way in which what is there differs from it.
-pub(crate) fn judge(root: &Root, wanted: &WantedSet, owned: bool) -> Result<Vec<Judged>, Failure> {
+pub(crate) fn judge(root: &Root, wanted: &WantedSet, owned: bool) -> Vec<Judged> {
     let mut judged = Vec::new();
     for (path, wanted) in wanted {
-        let found = find(root, path, wanted)?;
-        judged.extend(compare(&At::Host(path.clone()), wanted, found.as_ref(), owned));
+        let at = At::Host(path.clone());
+        match find(root, path, wanted) {
+            Ok(found) => judged.extend(compare(&at, wanted, found.as_ref(), owned)),
+            // Something on the way is no directory.
+            Err(failure) => {
+                let found = plain(failure.to_string().as_bytes());
+                judged.push(difference(at, What::Unreadable, wanted.describe(), found, wanted.part));
+            }
+        }
     }
-    Ok(judged)
+    judged
 }
 
 /// What is at a path of the host.
@@ -80,8 +90,24 @@ fn look(directory: &OwnedFd, name: &[u8], wanted: &Wanted) -> Result<Option<Foun
     Ok(Some(found))
 }
 
+/// What is no directory of those that hold the roles: through a link, they would be somebody else's.
+fn in_the_way(root: &Root) -> Result<Option<Judged>, Failure> {
+    let wanted = Wanted::directory(Part::Host);
+    for path in DIRECTORIES {
+        let Some(found) = find(root, path.as_bytes(), &wanted)? else { continue };
+        if found.node != Node::Directory {
+            let (at, found) = (At::Host(path.into()), found.describe());
+            return Ok(Some(difference(at, What::Type, wanted.describe(), found, Part::Host)));
+        }
+    }
+    Ok(None)
+}
+
 /// Whether the directory of roles says what the current generation does.
 pub(crate) fn roles(root: &Root, roles: &BTreeSet<Role>) -> Result<Vec<Judged>, Failure> {
+    if let Some(judged) = in_the_way(root)? {
+        return Ok(vec![judged]);
+    }
     let at = place::path(integration::ROLES);
     let there = match root.find(&at)? {
         Some(directory) => names(&directory).map_err(Failure::io("reading", root.shown(&at)))?,

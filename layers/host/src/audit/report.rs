@@ -75,7 +75,9 @@ pub enum What {
     Attributes,
     /// It cannot be read.
     Unreadable,
-    /// A record says something that cannot be.
+    /// Nothing says what should be there.
+    Unverifiable,
+    /// A record says something that cannot be, or what it vouches for is not so.
     Record,
     /// A user.
     User,
@@ -103,6 +105,7 @@ impl fmt::Display for What {
             Self::Owner => "owner",
             Self::Attributes => "attributes",
             Self::Unreadable => "unreadable",
+            Self::Unverifiable => "unverifiable",
             Self::Record => "record",
             Self::User => "user",
         })
@@ -116,13 +119,21 @@ impl fmt::Display for Difference {
     }
 }
 
+/// So many of something, in words.
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// One line says whether the host is clean; the others are few, unless it is not.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.clean, self.differences.len()) {
+        match (self.clean, self.overrides.len()) {
             (true, _) => writeln!(f, "clean")?,
-            (false, 1) => writeln!(f, "1 difference")?,
-            (false, count) => writeln!(f, "{count} differences")?,
+            (false, 0) => writeln!(f, "{}", count(self.differences.len(), "difference"))?,
+            (false, overrides) => {
+                let differences = count(self.differences.len(), "difference");
+                writeln!(f, "{differences}, {}", count(overrides, "override"))?;
+            }
         }
         writeln!(f, "state {}", self.state)?;
         writeln!(f, "host {}", self.host)?;
@@ -161,7 +172,7 @@ mod tests {
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
         let text = report.to_string();
         let lines: Vec<_> = text.lines().collect();
-        assert_eq!(lines[0], "1 difference");
+        assert_eq!(lines[0], "1 difference, 1 override");
         assert_eq!(lines[1], format!("state {}", Digest::of(b"")));
         assert_eq!(
             lines[4..],
@@ -172,7 +183,13 @@ mod tests {
             ]
         );
         report.differences.clear();
-        assert!(report.to_string().starts_with("0 differences\n"), "an override is no clean host");
+        assert!(
+            report.to_string().starts_with("0 differences, 1 override\n"),
+            "an override is no clean host"
+        );
+        let more = Override { name: "more".to_owned(), path: "/x".to_owned() };
+        report.overrides.push(more);
+        assert!(report.to_string().starts_with("0 differences, 2 overrides\n"));
         report.clean = true;
         assert!(report.to_string().starts_with("clean\n"));
     }
@@ -190,6 +207,7 @@ mod tests {
             What::Owner,
             What::Attributes,
             What::Unreadable,
+            What::Unverifiable,
             What::Record,
             What::User,
         ] {

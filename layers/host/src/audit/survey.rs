@@ -1,6 +1,9 @@
 //! Everything that is on a host beside everything that should be there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 use bake_base::Digest;
 
@@ -8,11 +11,12 @@ use super::cache::{Begun, Cache};
 use super::expected::{self, Derived, Stranger};
 use super::report::What;
 use super::scan::{self, Found, Node, Scan};
+use super::standing::Standing;
 use super::store::{self, Stored};
 use super::wanted::{At, Judged, Part, Shape, Wanted, WantedSet, compare, plain};
-use super::{Options, difference, not_there, outside, read, running};
+use super::{Options, difference, not_there, outside, own, read, running};
 use crate::contents::CONTENTS;
-use crate::generation::RECORD;
+use crate::generation::{CURRENT, Number, RECORD};
 use crate::host::{Host, Present};
 use crate::overrides;
 use crate::product::Product;
@@ -21,6 +25,8 @@ use crate::{Failure, PackageId, place};
 /// What an audit and a repair know of a host.
 pub(crate) struct Survey {
     pub present: Present,
+    /// If nothing leads to `present`: the generations that can be made current.
+    pub lost: Option<Vec<Number>>,
     pub product: Option<Product>,
     /// What is in the install root.
     pub scan: Scan,
@@ -43,7 +49,8 @@ pub(crate) struct Survey {
 /// # Errors
 /// When there is no current generation, or another one when everything has been looked at.
 pub(crate) fn survey(host: &Host, options: Options) -> Result<Survey, Failure> {
-    let present = host.current()?;
+    let standing = Standing::of(host)?;
+    let present = standing.present.clone();
     let number = present.number;
     let mut notes = Vec::new();
     let begun = match Begun::begin(&host.home) {
@@ -63,31 +70,35 @@ pub(crate) fn survey(host: &Host, options: Options) -> Result<Survey, Failure> {
         notes.push(format!("nothing is kept for the next audit: {}: {error}", host.shown(super::CACHE)));
     }
     let mut survey = Survey {
-        product: present.product.as_ref().and_then(|bytes| serde_json::from_slice(bytes).ok()),
+        product: None,
         stored: Vec::new(),
-        wanted: expected::top(number, present.product.is_some()),
+        wanted: expected::top(&present),
         outside: WantedSet::new(),
         derived: None,
         overrides: Vec::new(),
-        judged: Vec::new(),
+        judged: standing.judge(&scan).into_iter().collect(),
+        lost: standing.lost,
         facts: Vec::new(),
         notes,
         present,
         scan,
     };
+    survey.product();
     survey.packages(host, options.threads);
     survey.generation(host);
     survey.copies(host)?;
     survey.install_root();
+    let named = survey.named(host);
+    survey.judged.extend(own::judge(host, &survey.scan, named.as_ref())?);
     survey.outside = outside::wanted(survey.product.as_ref())?;
     let owned = place::is_superuser();
-    survey.judged.extend(outside::judge(&host.root, &survey.outside, owned)?);
+    survey.judged.extend(outside::judge(&host.root, &survey.outside, owned));
     survey.judged.extend(outside::roles(&host.root, &survey.present.generation.roles)?);
     let running = running::look(host, &survey.present)?;
     survey.judged.extend(running.judged);
     survey.facts = running.facts;
     survey.judged.sort();
-    if host.current()?.number != number {
+    if host.leads_to().ok() != survey.lost.is_none().then_some(number) {
         return Err(Failure::new("another generation has become the current one meanwhile: audit again"));
     }
     Ok(survey)
@@ -111,6 +122,14 @@ pub(crate) fn look_at(host: &Host, present: &Present) -> Result<Vec<u8>, String>
     }
 }
 
+/// A file that a record vouches for is as much as a part of it.
+fn as_record(mut judged: Judged) -> Judged {
+    if matches!(judged.difference.what, What::Missing | What::Type | What::Content | What::Unreadable) {
+        judged.difference.what = What::Record;
+    }
+    judged
+}
+
 fn home(path: &[u8]) -> At {
     At::Home(path.to_vec())
 }
@@ -127,7 +146,14 @@ impl Survey {
     fn vouched(&mut self, host: &Host) -> BTreeMap<PackageId, Option<Digest>> {
         let mut vouched = BTreeMap::new();
         for number in host.generations().unwrap_or_default() {
-            match host.present(number) {
+            let read = host.present(number).and_then(|present| {
+                // That of the one that is judged is named file by file.
+                if number != self.present.number {
+                    host.check_product(&present)?;
+                }
+                Ok(present)
+            });
+            match read {
                 Ok(present) => vouched.extend(present.generation.active),
                 Err(failure) => self.judged.push(difference(
                     At::Generation(number.directory()),
@@ -151,7 +177,16 @@ impl Survey {
             match (&stored.wanted, stored.vouched) {
                 (Some(wanted), _) => self.wanted.extend(wanted.clone()),
                 (None, Some(sha256)) => self.wanted.extend([list(&stored.id, sha256)]),
-                (None, None) => {}
+                (None, None) => {
+                    let list = self.scan.contains_key(&store::path(&stored.id, CONTENTS.as_bytes()));
+                    self.judged.push(difference(
+                        home(&store::path(&stored.id, b"")),
+                        What::Unverifiable,
+                        format!("a {CONTENTS} that says what is in this package"),
+                        if list { "one that nobody vouches for" } else { "none" },
+                        Part::State,
+                    ));
+                }
             }
         }
         for (id, sha256) in self.present.generation.active.clone() {
@@ -187,10 +222,14 @@ impl Survey {
             let found = directory.and_then(|directory| {
                 let stat = place::stat(&directory, file).ok().flatten()?;
                 let mut found = Found::of(&stat);
-                let mut one = Scan::from([(file.to_vec(), found.clone())]);
+                if let Node::Link(target) = &mut found.node {
+                    let read = rustix::fs::readlinkat(&directory, OsStr::from_bytes(file), Vec::new());
+                    *target = read.ok()?.into_bytes();
+                }
+                let mut one = Scan::from([(file.to_vec(), found)]);
+                // What the cache knows is not enough here: a changed copy is always read.
                 read::read(&directory, &mut one, &Cache::default(), 1);
-                found = one.remove(file)?;
-                Some(found)
+                one.remove(file)
             });
             if !found.as_ref().is_some_and(|found| matches!(found.node, Node::File(Some(_)))) {
                 self.judged.push(difference(
@@ -209,7 +248,15 @@ impl Survey {
     fn install_root(&mut self) {
         let owned = place::is_superuser();
         for (path, wanted) in &self.wanted {
-            self.judged.extend(compare(&home(path), wanted, self.scan.get(path), owned));
+            if self.lost.is_some() && path == CURRENT.as_bytes() {
+                continue;
+            }
+            let judged = compare(&home(path), wanted, self.scan.get(path), owned);
+            if *path == expected::product_path(self.present.number) {
+                self.judged.extend(judged.into_iter().map(as_record));
+            } else {
+                self.judged.extend(judged);
+            }
         }
         let loose: Vec<Vec<u8>> = self.loose().map(|stored| store::path_below(&stored.id)).collect();
         let current = self.present.number;
@@ -237,6 +284,35 @@ impl Survey {
                 }
             }
         }
+    }
+
+    /// What the product says, if it is the one that the record vouches for.
+    fn product(&mut self) {
+        let Some(bytes) = &self.present.product else { return };
+        let at = expected::product_path(self.present.number);
+        let mut say = |what, expected: &str, found| {
+            self.judged.push(difference(home(&at), what, expected, found, Part::State));
+        };
+        if self.present.generation.product.is_none() {
+            let found = format!("a file with sha256 {}", Digest::of(bytes));
+            say(What::Unverifiable, "nothing, or its digest in generation.json", found);
+        }
+        match serde_json::from_slice(bytes) {
+            Ok(product) => self.product = Some(product),
+            Err(error) => say(What::Record, "a product", plain(error.to_string().as_bytes())),
+        }
+    }
+
+    /// The changed copies that generations name, relative to the install root; none if one cannot be read.
+    fn named(&self, host: &Host) -> Option<BTreeSet<Vec<u8>>> {
+        let mut named = BTreeSet::new();
+        for number in host.generations().ok()? {
+            let generation = host.present(number).ok()?.generation;
+            for (name, id, path) in overrides::each(&generation.overrides) {
+                named.extend(overrides::copy(name, id, path).map(|copy| copy.as_bytes().to_vec()));
+            }
+        }
+        Some(named)
     }
 
     /// Packages of which nobody can tell what they should hold.

@@ -71,6 +71,14 @@ pub(super) fn put(host: &Host, path: &[u8], wanted: &Wanted, source: &mut Source
     }
 }
 
+/// Puts a directory outside of the install root in the place of whatever else lies there.
+pub(super) fn directory(host: &Host, path: &[u8]) -> Result<(), String> {
+    let path = TreePath::parse(path).map_err(|error| error.to_string())?;
+    let Some((parent, name)) = path.split() else { return Ok(()) };
+    let parent = host.root.make(&parent).map_err(|failure| failure.to_string())?;
+    make_directory(&parent, name, 0o755).map_err(|error| error.to_string())
+}
+
 /// A directory cannot be replaced by a rename.
 fn unless_directory(directory: &OwnedFd, name: &[u8]) -> io::Result<()> {
     match place::stat(directory, name)? {

@@ -8,7 +8,7 @@ use bake_base::{Digest, names};
 
 use crate::audit::survey::look_at;
 use crate::contents::CONTENTS;
-use crate::generation::{CURRENT, GENERATIONS, Generation, Number, PACKAGES, PRODUCT, RECORD};
+use crate::generation::{Generation, Number, PACKAGES, PRODUCT, RECORD};
 use crate::host::{Host, Present};
 use crate::integration::{self, HostEntry};
 use crate::product::Product;
@@ -42,17 +42,20 @@ impl Rebuilt {
 /// What leaves it open, in words.
 pub(super) fn rebuild(host: &Host) -> Result<Rebuilt, Failure> {
     rebuilt(host).map_err(|reason| {
-        Failure::new(format!(
-            "and it does not follow from the rest of the host: {reason}: run dcos_install.sh or `pkgpanda upgrade` again"
-        ))
+        Failure::new(format!("and it does not follow from the rest of the host: {reason}: {}", way_out(host)))
     })
 }
 
+/// What somebody can do whose current generation says nothing.
+fn way_out(host: &Host) -> String {
+    match host.fit().unwrap_or_default().last() {
+        Some(number) => format!("`pkgpanda rollback {number}` makes a generation current that is whole"),
+        None => "move the install root away and run dcos_install.sh again".to_owned(),
+    }
+}
+
 fn rebuilt(host: &Host) -> Result<Rebuilt, String> {
-    let target = rustix::fs::readlinkat(&host.home, CURRENT, Vec::new())
-        .map_err(|error| format!("{CURRENT}: {error}"))?;
-    let name = target.as_bytes().strip_prefix(format!("{GENERATIONS}/").as_bytes());
-    let number = name.and_then(Number::parse).ok_or_else(|| format!("{CURRENT} leads to no generation"))?;
+    let number = host.leads_to().map_err(|failure| failure.to_string())?;
     let home = number.directory();
     let directory = host.directory(&home).map_err(|failure| failure.to_string())?;
     let product = files::read_at(&directory, PRODUCT.as_bytes(), LIMIT)
@@ -71,6 +74,7 @@ fn rebuilt(host: &Host) -> Result<Rebuilt, String> {
     let mut generation = Generation::new(&InstallRoot::default(), &roles, &seen, |_| None);
     generation.active = vouched;
     generation.before = earlier;
+    generation.product = Some(Digest::of(&product));
     let present = Present { number, generation, product: Some(product) };
     Ok(Rebuilt { number, bytes: look_at(host, &present)? })
 }

@@ -30,8 +30,9 @@ pub(super) type Take<'a> = &'a mut dyn FnMut(&mut dyn Read) -> io::Result<()>;
 
 /// Where content is had from. Archives are opened once.
 pub(super) struct Source<'a> {
-    host: &'a Host,
-    request: &'a Request,
+    pub(super) host: &'a Host,
+    pub(super) request: &'a Request,
+    pub(super) active: Vec<&'a PackageId>,
     product: Option<&'a Product>,
     /// Files of the store by their digests.
     healthy: BTreeMap<Digest, &'a [u8]>,
@@ -48,7 +49,8 @@ impl<'a> Source<'a> {
             _ => None,
         });
         let product = survey.product.as_ref();
-        Self { host, request, product, healthy: healthy.collect(), archives: BTreeMap::new() }
+        let active = survey.present.generation.active.keys().collect();
+        Self { host, request, active, product, healthy: healthy.collect(), archives: BTreeMap::new() }
     }
 
     /// Has `take` take the content of a file of a package, which has this digest. Whoever takes it checks that.
@@ -61,7 +63,7 @@ impl<'a> Source<'a> {
             }
         }
         let Some((id, inside)) = split(path) else {
-            return Err("it belongs to no package".to_owned());
+            return self.document(sha256, take);
         };
         for (archive, at) in self.places(&id, &inside) {
             let tree = match self.archive(&archive, &id) {
@@ -144,6 +146,13 @@ impl<'a> Source<'a> {
 
     /// Fetches an archive from the repository.
     fn fetch(&self, path: &str, id: &PackageId) -> Result<Part, Failure> {
+        let blob = self.blob(id);
+        let expected = Expected { sha256: blob.map(|blob| blob.sha256), size: blob.map(|blob| blob.size) };
+        self.fetch_as(path, id, expected)
+    }
+
+    /// Fetches a file from the repository, which is called by a package until it is whole.
+    pub(super) fn fetch_as(&self, path: &str, id: &PackageId, expected: Expected) -> Result<Part, Failure> {
         let url = match &self.request.url {
             Some(url) => url.clone(),
             None => {
@@ -155,8 +164,6 @@ impl<'a> Source<'a> {
         if url.is_empty() {
             return Err(Failure::new(format!("/{REPOSITORY} names no repository: give --url or --from")));
         }
-        let blob = self.blob(id);
-        let expected = Expected { sha256: blob.map(|blob| blob.sha256), size: blob.map(|blob| blob.size) };
         let url = url.parse::<Url>()?.join(path);
         fetch::part(self.host, &url, id, expected).inspect_err(|_| {
             // A repair leaves nothing behind; the first failure is the one to tell.

@@ -114,6 +114,29 @@ pub fn all() -> Vec<Damage> {
         &["missing /opt/mesosphere/generations/1/include: expected a directory 0755"]);
     add("record", |ground| append(&ground.home("generations/1/generation.json"), "\n"),
         &["content /opt/mesosphere/generations/1/generation.json:"]);
+    add("document of the product", |ground| append(&ground.home("generations/1/product.json"), "\n"),
+        &["record /opt/mesosphere/generations/1/product.json: expected bytes with sha256 "]);
+    add("document of the product that says nothing",
+        |ground| put(&ground.home("generations/1/product.json"), "", 0o644),
+        &["record /opt/mesosphere/generations/1/product.json:"]);
+    add("missing document of the product",
+        |ground| fs::remove_file(ground.home("generations/1/product.json")).unwrap(),
+        &["record /opt/mesosphere/generations/1/product.json: expected a file 0644 of bytes with sha256 "]);
+    add("document of the product into directory", |ground| {
+        fs::remove_file(ground.home("generations/1/product.json")).unwrap();
+        fs::create_dir(ground.home("generations/1/product.json")).unwrap();
+    }, &["record /opt/mesosphere/generations/1/product.json:"]);
+    add("no current", |ground| fs::remove_file(ground.home("current")).unwrap(),
+        &["record /opt/mesosphere/current: expected a link to generations/1, found nothing"]);
+    add("current to nothing", |ground| relink(&ground.home("current"), "generations/9"),
+        &["record /opt/mesosphere/current: expected a link to generations/1, found a link to generations/9"]);
+    add("current to elsewhere", |ground| relink(&ground.home("current"), "/etc"),
+        &["record /opt/mesosphere/current: expected a link to generations/1, found a link to /etc"]);
+    add("current into directory", |ground| {
+        fs::remove_file(ground.home("current")).unwrap();
+        put(&ground.home("current/bin"), "x", 0o644);
+    }, &["record /opt/mesosphere/current: expected a link to generations/1, found a directory 0755",
+         "extra /opt/mesosphere/current/bin: expected nothing"]);
     add("link at the top", |ground| relink(&ground.home("bin"), "generations/1/bin"),
         &["link /opt/mesosphere/bin: expected a link to current/bin, found a link to generations/1/bin"]);
     add("leftovers", |ground| {
@@ -133,6 +156,20 @@ pub fn all() -> Vec<Damage> {
         &["extra /etc/mesosphere/roles/slave: expected nothing, found a role"]);
     add("missing role", |ground| fs::remove_file(ground.root().join("etc/mesosphere/roles/master")).unwrap(),
         &["missing /etc/mesosphere/roles/master: expected a role of the current generation"]);
+    add("roles into file", |ground| {
+        fs::remove_dir_all(ground.root().join("etc/mesosphere/roles")).unwrap();
+        put(&ground.root().join("etc/mesosphere/roles"), "x", 0o644);
+    }, &["type /etc/mesosphere/roles: expected a directory 0755, found a file 0644"]);
+    add("roles into link", |ground| {
+        fs::rename(ground.root().join("etc/mesosphere/roles"), ground.at("roles")).unwrap();
+        symlink("/srv/roles", ground.root().join("etc/mesosphere/roles")).unwrap();
+        fs::remove_dir_all(ground.at("roles")).unwrap();
+    }, &["type /etc/mesosphere/roles: expected a directory 0755, found a link to /srv/roles"]);
+    add("directory above roles into file", |ground| {
+        fs::remove_dir_all(ground.root().join("etc/mesosphere")).unwrap();
+        put(&ground.root().join("etc/mesosphere"), "x", 0o644);
+    }, &["type /etc/mesosphere: expected a directory 0755, found a file 0644",
+         "unreadable /etc/mesosphere/setup-flags/repository-url: expected a file 0644 of 15 bytes"]);
     add("open secret", |ground| set_mode(&ground.root().join("etc/secret"), 0o644),
         &["mode /etc/secret: expected 0600, found 0644"]);
     all
