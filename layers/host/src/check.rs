@@ -47,6 +47,12 @@ pub struct Outcome {
     pub output: String,
 }
 
+/// What those should know who have programs run that belong to another root than that of this machine.
+pub fn elsewhere(host: &Host) -> Option<&'static str> {
+    let note = "the programs in packages' check/ are those of --root, but run on this machine and look at it";
+    (!host.root.is_running()).then_some(note)
+}
+
 /// All programs of a generation, by package and name.
 ///
 /// # Errors

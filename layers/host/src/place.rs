@@ -1,5 +1,6 @@
 //! The root of a host: every path is resolved below it, as the kernel would if it were the root of this process.
 
+use std::error::Error;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -26,6 +27,7 @@ pub(crate) struct Root {
 /// A directory by its handle, as a path for those who need one.
 pub(crate) struct Scratch {
     path: PathBuf,
+    shown: String,
     _handle: OwnedFd,
 }
 
@@ -33,11 +35,27 @@ impl Scratch {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// An error of work in here, by the name that people know the directory by.
+    pub(crate) fn failure(&self, error: &dyn Error) -> Failure {
+        let text = Failure::of(error).to_string();
+        Failure::new(text.replace(&self.path.display().to_string(), &self.shown))
+    }
 }
 
 impl Root {
-    /// Opens a root, and makes sure that this process may own what it makes there.
+    /// Opens a root, and makes sure that this process may own what it makes there and read all that there is.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let root = Self::open_to_look(path)?;
+        if root.running && !is_superuser() {
+            let message = "this needs root: run it with sudo, or give --root DIR for a host that lies there";
+            return Err(Failure::new(message));
+        }
+        Ok(root)
+    }
+
+    /// Opens a root of which only what everybody may read is looked at.
+    pub(crate) fn open_to_look(path: &Path) -> Result<Self, Failure> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let open = |path: &Path| {
             let handle = rustix::fs::openat(CWD, path, flags, Mode::empty());
@@ -47,10 +65,6 @@ impl Root {
         };
         let (handle, id) = open(path)?;
         let running = open(Path::new("/"))?.1 == id;
-        if running && !is_superuser() {
-            let message = "installing into `/` needs root: run it with sudo, or give another --root";
-            return Err(Failure::new(message));
-        }
         // Everything gets the mode that it is made with.
         rustix::process::umask(Mode::from_raw_mode(0o022));
         Ok(Self { handle, label: path.to_owned(), running })
@@ -81,9 +95,10 @@ impl Root {
 
     /// Where archives are decoded to, in files without a name: on the file system that they are unpacked to.
     pub(crate) fn scratch(&self) -> Result<Scratch, Failure> {
-        let handle = self.make(&path("opt"))?;
+        let place = path("opt");
+        let (handle, shown) = (self.make(&place)?, self.shown(&place));
         let path = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
-        Ok(Scratch { path, _handle: handle })
+        Ok(Scratch { path, shown, _handle: handle })
     }
 
     fn walk(&self, path: &TreePath, make: bool) -> Result<OwnedFd, Errno> {

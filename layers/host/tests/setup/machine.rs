@@ -246,3 +246,41 @@ fn as_root_a_user_that_does_not_fit_is_told() {
     let (said, _) = machine.set_up();
     assert_eq!(said, "generation 1 as slave\n");
 }
+
+/// What everybody may read, everybody is told.
+#[test]
+fn as_root_who_is_not_root_may_look() {
+    let machine = Machine::new(&[hello()], &["slave"]);
+    machine.set_up();
+    let program = machine.yard.root().join("opt/pkgpanda");
+    fs::copy(env!("CARGO_BIN_EXE_pkgpanda-dynamic"), program).unwrap();
+    // What systemd says is the same for everybody; that of this machine writes down what it is asked.
+    machine.shell(&format!("chmod 0666 '{}'", machine.yard.at("asked").display()));
+    let nobody = |arguments: &str| {
+        let script = format!("setpriv --reuid=nobody --clear-groups /opt/pkgpanda {arguments}");
+        machine.output(&["sh", "-c", &script])
+    };
+    for (arguments, expected) in [
+        ("status", "roles: slave (/etc/mesosphere/roles)"),
+        ("status --json", r#""warnings": []"#),
+        ("active", "hello--1"),
+        ("list", "hello--1"),
+        ("generations", "* 1 "),
+        ("role", "slave"),
+    ] {
+        let output = nobody(arguments);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains(expected), "{arguments}: {output:?}");
+    }
+    let changes =
+        ["setup", "audit", "repair", "rollback", "role add master", "gc", "edit bin/x", "uninstall", "check"];
+    for arguments in changes {
+        let output = nobody(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{arguments}: {output:?}");
+        assert!(
+            said.contains("this needs root: run it with sudo, or give --root DIR"),
+            "{arguments}: {said}"
+        );
+    }
+}

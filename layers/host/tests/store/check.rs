@@ -15,12 +15,23 @@ fn programs_are_listed_and_run_in_order_and_in_the_environment_of_the_generation
         ],
         &["master"],
     );
+    for command in ["check", "upgrade"] {
+        let help = yard.done(&[command, "--help"]);
+        assert!(help.contains("on\nthis machine") || help.contains("on this machine"), "{help}");
+        // What only this command has comes first.
+        assert!(help.find("--timeout") < help.find("\nGlobal options:\n"), "{help}");
+        assert!(help.find("\nGlobal options:\n") < help.find("--root"), "{help}");
+    }
+    assert!(yard.run(&["check", "--list"]).stderr.is_empty(), "nothing runs");
     assert_eq!(yard.done(&["check", "--list"]), "a--1\n - early\n - late\nb--1\n - notes\n - z\n");
     let output = yard.run(&["check"]);
     assert!(output.status.success());
     let said = String::from_utf8(output.stdout).unwrap();
     assert_eq!(said, "early\ngood \"day\" $x\n/opt/mesosphere/generations/1/lib\nz\n");
     let complained = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complained.contains("note: the programs in packages' check/ are those of --root, but run on this")
+    );
     assert!(complained.contains("b--1: check/notes is not executable"), "{complained}");
 }
 

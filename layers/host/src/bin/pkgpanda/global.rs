@@ -10,6 +10,7 @@ use clap::Args;
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// The root of the host; one other than `/` may be changed without being root, and belongs to its user then
     #[arg(long, global = true, value_name = "DIR", default_value = "/")]
@@ -23,6 +24,11 @@ pub(crate) struct Global {
 }
 
 impl Global {
+    /// The host that is meant, for those who only look at what everybody may read.
+    pub fn host_to_look(&self) -> Result<Host, Failure> {
+        Host::open_to_look(&self.root, !self.no_systemd)
+    }
+
     /// The host that is meant.
     pub fn host(&self) -> Result<Host, Failure> {
         Host::open(&self.root, !self.no_systemd)

@@ -35,7 +35,7 @@ pub(crate) fn setup(global: &Global, _args: &SetupArgs) -> Result<(), Failure> {
 
 /// Tells how the host is doing.
 pub(crate) fn status(global: &Global) -> Result<(), Failure> {
-    let status = setup::status(&global.host()?)?;
+    let status = setup::status(&global.host_to_look()?)?;
     if global.json {
         return print_json(&status);
     }

@@ -49,6 +49,9 @@ pub(crate) struct RemoveArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The programs are those of the host at --root, but they always run on this machine, as whoever runs this, and what they
+look at is this machine too, its /opt/mesosphere among it. `check --list` runs nothing.")]
 pub(crate) struct CheckArgs {
     /// Only tell which programs there are
     #[arg(long)]
@@ -59,7 +62,7 @@ pub(crate) struct CheckArgs {
 }
 
 pub(crate) fn list(global: &Global) -> Result<(), Failure> {
-    let ids = global.host()?.packages()?;
+    let ids = global.host_to_look()?.packages()?;
     if global.json {
         return print_json(&ids);
     }
@@ -100,8 +103,9 @@ pub(crate) fn add(global: &Global, args: &AddArgs) -> Result<(), Failure> {
     let id = store::id_of(&args.file)?;
     let lock = host.lock(false)?;
     let added = store::add(&host, &lock, &id, &args.file, args.sha256)?;
-    if added == Added::Already {
-        global.say("Package already added.");
+    match added {
+        Added::Already => global.say("Package already added."),
+        Added::Now(_) => global.say(&format!("Added: {id}")),
     }
     let result = told(added);
     if global.json { print_json(&BTreeMap::from([(id, result)])) } else { Ok(()) }
@@ -133,6 +137,9 @@ pub(crate) fn check(global: &Global, args: &CheckArgs) -> Result<ExitCode, Failu
     }
     for program in programs.iter().filter(|program| !program.executable) {
         complain(&format!("{}: check/{} is not executable: it is left out", program.package, program.name));
+    }
+    if let Some(note) = check::elsewhere(&host).filter(|_| !programs.is_empty()) {
+        complain(&format!("note: {note}"));
     }
     let limit = Duration::from_secs(args.timeout);
     let outcomes = check::run(&host, &present, &programs, limit, &mut |outcome| tell(global, outcome))?;

@@ -5,15 +5,18 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use bake_base::Digest;
-use bake_host::Failure;
 use bake_host::fetch::Url;
 use bake_host::upgrade::{self, Checks, Outcome, Request, Source};
+use bake_host::{Failure, check};
 use clap::Args;
 
 use crate::complain;
 use crate::global::{Global, print, print_json};
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+With --root, the programs by which packages tell whether the host is well are those of the host there, but they run on
+this machine, as whoever runs this, and look at it: --skip-checks runs none.")]
 pub(crate) struct UpgradeArgs {
     /// The product: product.json of a serve directory
     #[arg(long, value_name = "FILE")]
@@ -74,6 +77,9 @@ pub(crate) fn upgrade(global: &Global, args: UpgradeArgs) -> Result<ExitCode, Fa
             plan.lines().iter().try_for_each(|line| print(line))?;
         }
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(note) = check::elsewhere(&host).filter(|_| request.checks.is_some()) {
+        complain(&format!("note: {note}"));
     }
     let upgraded = upgrade::upgrade(&host, &lock, ready, request.checks, say)?;
     for line in &upgraded.unwell {
