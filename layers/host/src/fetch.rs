@@ -97,7 +97,10 @@ pub(crate) fn fetch_as(
     let added = store::add(host, lock, id, &part.path, expected.sha256);
     // What is no package once will be none the next time.
     part.remove()?;
-    added.map_err(|failure| Failure::new(format!("`{url}`: {failure}")))
+    added.map_err(|failure| {
+        let text = failure.to_string().replace(&part.path.display().to_string(), &part.shown);
+        Failure::new(format!("`{url}`: {text}"))
+    })
 }
 
 /// Fetches the tarball of a package into a file of the install root, which goes on where an earlier run stopped.
@@ -109,12 +112,7 @@ pub(crate) fn part(host: &Host, url: &str, id: &PackageId, expected: Expected) -
         part.remove()?;
     }
     let had = part.size()?;
-    let download = || {
-        download::download(url, &part.path, limit).map_err(|failure| {
-            let wanted = expected.sha256.map(|sha256| format!(" (expected the file with sha256 {sha256})"));
-            Failure::new(format!("{failure}{}", wanted.unwrap_or_default()))
-        })
-    };
+    let download = || download::download(url, &part.path, &part.shown, limit, expected.sha256);
     if expected.size != Some(had) {
         download()?;
     }

@@ -149,7 +149,7 @@ fn stage(
     let scratch = root.scratch()?;
     for layer in layers(product) {
         let within = |reason: String| Failure::new(format!("`{}`: {reason}", layer.blob.path));
-        let opened = blob::open(layer.blob, from, scratch.path())?;
+        let opened = blob::open(layer.blob, from, &scratch)?;
         for (members, policy) in opened.layers {
             let members = layer.place(members, &top).map_err(|error| within(error.to_string()))?;
             tree.apply(members, policy).map_err(|found| within(found[0].to_string()))?;

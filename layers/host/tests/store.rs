@@ -43,7 +43,7 @@ fn a_package_comes_whole_and_stays_as_it_is() {
     let two = Package::new("hello--2").program("bin/hello", "#!/bin/sh\nexit 2\n").link("lib", "bin");
     let archive = packed(&yard, &two);
     let archive = archive.to_str().unwrap();
-    assert_eq!(yard.done(&["add", archive]), "");
+    assert_eq!(yard.done(&["add", archive]), "Added: hello--2\n");
     assert_eq!(fs::read(yard.home("packages/hello--2/bin/hello")).unwrap(), b"#!/bin/sh\nexit 2\n");
     assert_eq!(yard.done(&["add", archive]), "Package already added.\n");
     assert_eq!(yard.done(&["list"]), format!("dcos-config--setup_{CONFIG}\nhello:\n  1\n  2\n"));
@@ -93,6 +93,86 @@ fn what_is_no_package_leaves_nothing() {
     assert!(said.contains(&"0".repeat(64)), "{said}");
     assert!(yard.refused(&["add", "/nowhere/new--1.tar.xz"]).contains("opening `/nowhere/new--1.tar.xz`"));
     assert_eq!(names(&yard), before);
+}
+
+#[test]
+fn a_package_comes_under_its_own_name_if_it_says_it() {
+    let yard = installed();
+    let build = r#"{"name": "good", "package_version": "1"}"#;
+    let good = packed(&yard, &Package::new("good--1").file("buildinfo.full.json", build));
+    for name in ["other--1", "good--2"] {
+        let other = good.with_file_name(format!("{name}.tar.xz"));
+        fs::copy(&good, &other).unwrap();
+        let said = yard.refused(&["add", other.to_str().unwrap()]);
+        let expected = format!("this is `good--1`, as its buildinfo.full.json says: expected `{name}`");
+        assert!(said.contains(&expected), "{said}");
+        assert!(!yard.home(&format!("packages/{name}")).exists());
+    }
+    yard.done(&["add", good.to_str().unwrap()]);
+}
+
+#[test]
+fn what_cannot_be_written_is_told_by_its_place_and_is_not_the_fault_of_the_file() {
+    let yard = installed();
+    let text: String =
+        (0..40_000).map(|n| bake_base::Digest::of(format!("{n}").as_bytes()).to_string()).collect();
+    let package = Package::new("new--1").file("data", &text);
+    let archive = packed(&yard, &package).display().to_string();
+    fs::create_dir_all(yard.at("serve/packages/new")).unwrap();
+    fs::copy(&archive, yard.at("serve/packages/new/new--1.tar.xz")).unwrap();
+    let url = format!("--repository-url=file://{}", yard.at("serve").display());
+    let (sum, opt) =
+        (bake_base::Digest::of(&fs::read(&archive).unwrap()).to_string(), yard.root().join("opt"));
+    let add = ["add", &archive, "--sha256", &sum];
+    let fetch = ["fetch", &url, "new--1", "--unverified"];
+    let mount = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\"";
+    // Too small for what comes, or only for what it decodes to.
+    let tmpfs = |size: &str| {
+        format!("cp -a \"$0\" \"$1\" && mount -t tmpfs -o size={size} none \"$0\" && cp -a \"$1/.\" \"$0\"")
+    };
+    for (number, (make, command)) in [
+        (mount.to_owned(), &add[..]),
+        (mount.to_owned(), &fetch),
+        (tmpfs("1m"), &add),
+        (tmpfs("1m"), &fetch),
+        (tmpfs("2m"), &fetch),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut enter = std::process::Command::new("unshare");
+        enter.args(["--mount", "--map-root-user", "sh", "-c", &format!("{make} && shift && exec \"$@\"")]);
+        enter.arg(&opt).arg(yard.at(&format!("copy{number}"))).arg(env!("CARGO_BIN_EXE_pkgpanda-dynamic"));
+        let output = enter.arg("--root").arg(yard.root()).args(command).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+        assert!(said.contains("No space left") || said.contains("Read-only"), "{make} {command:?}: {said}");
+        assert!(
+            said.contains(opt.to_str().unwrap()) || said.contains(&archive),
+            "{make} {command:?}: {said}"
+        );
+        assert!(!said.contains("/proc/") && !said.contains("sha256"), "{make} {command:?}: {said}");
+    }
+}
+
+#[test]
+fn a_package_without_a_top_directory_of_its_own_has_a_time_of_its_own() {
+    let yard = installed();
+    let directory = yard.at("packed/flat--1");
+    Package::new("flat--1").file("etc/flat", "flat").make(&directory);
+    let archive = yard.at("packed/flat--1.tar.xz");
+    let tar = "cd \"$0\" && tar --owner=0 --group=0 --mtime=@1000000000 -cJf \"$1\" *";
+    let packed = std::process::Command::new("sh").args(["-c", tar]).arg(&directory).arg(&archive).status();
+    assert!(packed.unwrap().success());
+    let archive = archive.to_str().unwrap();
+    yard.done(&["add", archive]);
+    let into = yard.at("unpacked").display().to_string();
+    let told = yard.json(&["unpack", archive, &into]);
+    assert_eq!(told, serde_json::json!({ "unpacked": into }));
+    for path in [yard.home("packages/flat--1"), yard.at("unpacked")] {
+        use std::os::unix::fs::MetadataExt;
+        assert_eq!(fs::metadata(&path).unwrap().mtime(), 1_000_000_000, "{path:?}");
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn of_server(
     let sums = url.join(SUMS);
     let part = Part::new(host, ".SHA256SUMS.unfinished")?;
     part.remove()?;
-    let read = download::download(&sums, &part.path, LONGEST)
+    let read = download::download(&sums, &part.path, &part.shown, LONGEST, None)
         .and_then(|()| std::fs::read_to_string(&part.path).map_err(Failure::io("reading", &sums)));
     part.remove()?;
     let reason = match read.map(|text| find(&text, path)) {

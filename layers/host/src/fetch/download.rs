@@ -7,6 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use bake_base::Digest;
+
 use crate::Failure;
 
 /// How often a connection may break without bringing anything new.
@@ -28,18 +30,29 @@ enum Ended {
     Longer,
     /// Nothing will help.
     Refused(String),
+    /// What comes cannot be kept.
+    Unwritten(io::Error),
 }
 
-/// Fetches `url` into the file `to`, which goes on where it ends; at most `limit` bytes.
-pub(super) fn download(url: &str, to: &Path, limit: u64) -> Result<(), Failure> {
+/// Fetches `url` into the file `to`, which is `shown` in messages and goes on where it ends; at most `limit` bytes.
+/// `expected` is only told.
+pub(super) fn download(
+    url: &str,
+    to: &Path,
+    shown: &str,
+    limit: u64,
+    expected: Option<Digest>,
+) -> Result<(), Failure> {
     let (mut tries, mut most) = (0, 0);
     let failed = |reason: &str| {
+        let wanted = expected.map(|sha256| format!(" (expected the file with sha256 {sha256})"));
+        let wanted = wanted.unwrap_or_default();
         Err(Failure::new(format!(
-            "fetching `{url}` failed: {reason}; mend that, then run the same command again"
+            "fetching `{url}` failed: {reason}; mend that, then run the same command again{wanted}"
         )))
     };
     loop {
-        let io = |error: io::Error| Failure::io("writing what came from", url)(error);
+        let io = |error: io::Error| unwritten(url, shown, &error);
         let mut file = File::options().append(true).create(true).read(true).open(to).map_err(io)?;
         let have = file.metadata().map_err(io)?.len();
         if have > limit {
@@ -49,6 +62,7 @@ pub(super) fn download(url: &str, to: &Path, limit: u64) -> Result<(), Failure> 
         match once(url, &mut file, have, limit) {
             Ended::Done => return file.sync_all().map_err(io),
             Ended::Refused(reason) => return failed(&reason),
+            Ended::Unwritten(error) => return Err(io(error)),
             Ended::Longer => {
                 file.set_len(0).map_err(io)?;
                 return failed(&format!("it is longer than {limit} bytes"));
@@ -66,6 +80,12 @@ pub(super) fn download(url: &str, to: &Path, limit: u64) -> Result<(), Failure> 
             }
         }
     }
+}
+
+fn unwritten(url: &str, shown: &str, error: &io::Error) -> Failure {
+    Failure::new(format!(
+        "writing what came from `{url}` to `{shown}` failed: {error}; mend that, then run the same command again"
+    ))
 }
 
 fn once(url: &str, file: &mut File, have: u64, limit: u64) -> Ended {
@@ -150,7 +170,8 @@ fn receive(
     let said = said.join().unwrap_or_default();
     let status = match (copied, status) {
         (Ok(false), _) => return Ended::Longer,
-        (Err(error), _) => return Ended::Refused(format!("it cannot be written: {error}")),
+        (Err(Broke::Writing(error)), _) => return Ended::Unwritten(error),
+        (Err(Broke::Reading(error)), _) => return Ended::Broken(error.to_string()),
         (_, Err(error)) => return Ended::Refused(error.to_string()),
         (Ok(true), Ok(status)) => status,
     };
@@ -166,36 +187,44 @@ fn receive(
     }
 }
 
+/// Which side something went wrong at.
+enum Broke {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
 /// Appends what comes; no if it is more than it may be.
-fn fill(mut from: impl Read, file: &mut File, have: u64, limit: u64) -> io::Result<bool> {
+fn fill(mut from: impl Read, file: &mut File, have: u64, limit: u64) -> Result<bool, Broke> {
     let (mut buffer, mut size) = (vec![0; STEP], have);
     loop {
         let count = match from.read(&mut buffer) {
             Ok(0) => return Ok(true),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(Broke::Reading(error)),
         };
         size += count as u64;
         if size > limit {
             return Ok(false);
         }
-        file.write_all(&buffer[..count])?;
+        file.write_all(&buffer[..count]).map_err(Broke::Writing)?;
     }
 }
 
 /// From a directory that is mounted.
 fn copy(from: &Path, file: &mut File, limit: u64) -> Ended {
-    let mut read = || {
+    let open = || {
         if !std::fs::metadata(from)?.is_file() {
             return Err(io::Error::other("it is no regular file"));
         }
-        file.set_len(0)?;
-        fill(File::open(from)?, file, 0, limit)
+        File::open(from)
     };
-    match read() {
+    let opened = open().map_err(Broke::Reading);
+    let emptied = opened.and_then(|from| file.set_len(0).map(|()| from).map_err(Broke::Writing));
+    match emptied.and_then(|from| fill(from, file, 0, limit)) {
         Ok(true) => Ended::Done,
         Ok(false) => Ended::Longer,
-        Err(error) => Ended::Refused(error.to_string()),
+        Err(Broke::Reading(error)) => Ended::Refused(error.to_string()),
+        Err(Broke::Writing(error)) => Ended::Unwritten(error),
     }
 }

@@ -7,15 +7,17 @@ use bake_archive::{ArchiveError, Input, OpenOptions, Opened, open_overlay};
 use bake_base::DigestReader;
 
 use crate::Failure;
+use crate::place::Scratch;
 use crate::product::Blob;
 
 /// Opens an archive. Its digest is that of the bytes that were decoded, which [`check_digest`] compares.
-pub(super) fn open(blob: &Blob, from: &Path, scratch: &Path) -> Result<Opened, Failure> {
+pub(super) fn open(blob: &Blob, from: &Path, scratch: &Scratch) -> Result<Opened, Failure> {
     let path = check_size(blob, from)?;
-    let options = OpenOptions { scratch: scratch.to_owned(), preserve: true, ..OpenOptions::default() };
+    let options =
+        OpenOptions { scratch: scratch.path().to_owned(), preserve: true, ..OpenOptions::default() };
     open_overlay(&path, &options).map_err(|error| match error {
         // The machine's fault and not the file's.
-        ArchiveError::Io { .. } => Failure::of(&error),
+        ArchiveError::Io { .. } => scratch.failure(&error),
         error => {
             Failure::new(format!("{}: expected the file with sha256 {}", Failure::of(&error), blob.sha256))
         }

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use bake_archive::{OpenOptions, Opened, extract_at, open_overlay, remove_tree_at};
+use bake_archive::{ArchiveError, OpenOptions, Opened, extract_at, open_overlay, remove_tree_at};
 use bake_base::Digest;
 use bake_tree::{Member, MemberKind, Policy, Tree, TreePath, ValidTree};
 use rustix::fs::{Gid, Mode, RenameFlags, Uid};
@@ -15,7 +15,7 @@ use crate::assemble;
 use crate::contents::CONTENTS;
 use crate::generation::PACKAGES;
 use crate::host::{Host, Lock};
-use crate::{Failure, PackageId, place};
+use crate::{Failure, Package, PackageId, place};
 
 /// What the name of a package's file ends in.
 const SUFFIX: &str = ".tar.xz";
@@ -127,7 +127,11 @@ fn open(host: &Host, archive: &Path, expected: Option<Digest>) -> Result<(Vec<Me
     let scratch = host.root.scratch()?;
     let options =
         OpenOptions { scratch: scratch.path().to_owned(), preserve: true, ..OpenOptions::default() };
-    let opened = open_overlay(archive, &options).map_err(|error| named(Failure::of(&error)))?;
+    let opened = open_overlay(archive, &options).map_err(|error| match error {
+        // The machine's fault and not the file's.
+        ArchiveError::Io { .. } => scratch.failure(&error),
+        error => named(Failure::of(&error)),
+    })?;
     let Opened { layers, inputs, .. } = opened;
     for input in inputs {
         let found = input.digest.wait().map_err(|error| Failure::of(&error))?;
@@ -149,6 +153,7 @@ fn put(host: &Host, id: &PackageId, members: Vec<Member>, policy: Policy) -> Res
     let mut tree = Tree::new();
     tree.apply(members, policy).map_err(Failure::each)?;
     let read = of_tree(id, tree).map_err(Failure::each)?;
+    check_id(&read.package)?;
     let digest = verify(&read, super::known(host)?.get(id).copied()).map_err(Failure::each)?;
     let tree = ValidTree::new(read.tree).map_err(Failure::each)?;
     let store = host.directory(PACKAGES)?;
@@ -167,6 +172,21 @@ fn put(host: &Host, id: &PackageId, members: Vec<Member>, policy: Policy) -> Res
     }
     let unknown = || format!("`{id}` has no {CONTENTS}: nobody can tell whether it is what was built");
     written.map(|()| digest.is_none().then(unknown))
+}
+
+/// Whether a package is the one that it comes as, if it says which it is.
+fn check_id(package: &Package) -> Result<(), Failure> {
+    let id = &package.id;
+    let said = |key| package.buildinfo.as_ref()?.get(key)?.as_str();
+    let (name, version) = (id.name(), id.version());
+    let (found_name, found_version) =
+        (said("name").unwrap_or(name.as_str()), said("package_version").unwrap_or(version.as_str()));
+    if (found_name, found_version) == (name.as_str(), version.as_str()) {
+        return Ok(());
+    }
+    let found = format!("{found_name}--{found_version}");
+    let found = found.escape_debug();
+    Err(Failure::new(format!("this is `{found}`, as its buildinfo.full.json says: expected `{id}`")))
 }
 
 /// Writes it, and has it on disk.

@@ -169,7 +169,12 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
                 print(&format!("verified: {config_id}"))?;
             }
         }
-        Command::Unpack(args) => installer::unpack(&args.archive, &args.directory, args.sha256)?,
+        Command::Unpack(args) => {
+            installer::unpack(&args.archive, &args.directory, args.sha256)?;
+            if global.json {
+                print_json(&serde_json::json!({"unpacked": args.directory}))?;
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
