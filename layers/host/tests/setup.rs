@@ -161,6 +161,20 @@ fn what_is_no_role_never_keeps_a_host_from_starting() {
 }
 
 #[test]
+fn a_role_that_may_be_a_slip_of_the_pen_is_told_of_until_it_is_mended() {
+    let yard = Yard::installed(&[hello()], &["slave"]);
+    assert_eq!(yard.json(&["status"])["warnings"], json!([]));
+    // Whatever it is: only the name counts.
+    fs::create_dir_all(yard.root().join("etc/mesosphere/roles/mastr")).unwrap();
+    let warnings = json!(["no package knows the role `mastr`"]);
+    assert_eq!(yard.json(&["status"])["warnings"], warnings, "before it is the host's");
+    yard.done(&["setup"]);
+    assert_eq!(yard.json(&["status"])["warnings"], warnings);
+    let status = yard.done(&["status"]);
+    assert!(status.contains("\nwarning: no package knows the role `mastr`\n"), "{status}");
+}
+
+#[test]
 fn a_role_that_cannot_be_leaves_the_host_what_it_is() {
     let clash = Package::new("clash--1").file("etc_master/who", "other");
     let yard = Yard::installed(&[hello(), clash], &["slave"]);

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::{sources, units};
-use crate::activate::leave;
+use crate::activate::{known_roles, leave};
 use crate::generation::{Number, Overrides};
-use crate::host::Host;
+use crate::host::{Host, Present};
+use crate::integration::COMMON_ROLES;
 use crate::product::Product;
 use crate::systemd::UnitState;
 use crate::{Failure, Role};
@@ -36,7 +37,7 @@ pub struct Status {
     pub overrides: Overrides,
     /// What runs that were killed have left; the next change removes it.
     pub leftovers: Vec<String>,
-    /// What was wrong with the sources of roles.
+    /// What was wrong with the sources of roles, and with the roles themselves.
     pub warnings: Vec<String>,
 }
 
@@ -51,6 +52,7 @@ pub fn status(host: &Host) -> Result<Status, Failure> {
     let product = present.product.as_ref().and_then(|bytes| serde_json::from_slice::<Product>(bytes).ok());
     let units = units::of(host, &present)?;
     let units = host.systemd.states(units.iter().map(String::as_str))?;
+    warnings.extend(unknown(host, &present, &found.roles));
     let generation = present.generation;
     let named = Some(found.roles).filter(|named| !named.is_empty() && *named != generation.roles);
     Ok(Status {
@@ -66,6 +68,21 @@ pub fn status(host: &Host) -> Result<Status, Failure> {
         leftovers: leave::leftovers(host)?,
         warnings,
     })
+}
+
+/// Roles of the host, or that are named for it, which may be slips of the pen: nothing on it has anything for them.
+fn unknown(host: &Host, present: &Present, named: &BTreeSet<Role>) -> Vec<String> {
+    let roles: BTreeSet<&Role> = present.generation.roles.union(named).collect();
+    if roles.iter().all(|role| COMMON_ROLES.contains(&role.as_str())) {
+        return Vec::new();
+    }
+    let known = match known_roles(host, present) {
+        Ok(known) => known,
+        // A package that is damaged, or that not everybody may read, is no reason to tell nothing.
+        Err(failure) => return vec![failure.to_string()],
+    };
+    let unknown = roles.into_iter().filter(|role| !known.contains(role));
+    unknown.map(|role| format!("no package knows the role `{role}`")).collect()
 }
 
 impl Status {
