@@ -16,6 +16,8 @@ pub struct NameError {
 
 /// The longest name, in bytes: `<name>--<version>.tar.xz.unfinished` has to fit into a file name of 255.
 const LONGEST: usize = 120;
+/// The same for messages.
+const SHORTER: &str = "at most 120 bytes";
 /// The component that is the program on hosts itself. It comes with the tool and from no recipe.
 pub const PKGPANDA: &str = "pkgpanda";
 
@@ -38,10 +40,12 @@ macro_rules! name {
 
             fn from_str(text: &str) -> Result<Self, NameError> {
                 let rule: fn(&str) -> bool = $rule;
-                if text.len() <= LONGEST && rule(text) {
-                    return Ok(Self(text.to_owned()));
-                }
-                Err(NameError { text: text.to_owned(), what: $what, expected: $expected })
+                let expected = match (rule(text), text.len() <= LONGEST) {
+                    (true, true) => return Ok(Self(text.to_owned())),
+                    (true, false) => SHORTER,
+                    (false, _) => $expected,
+                };
+                Err(NameError { text: text.to_owned(), what: $what, expected })
             }
         }
 
@@ -169,14 +173,14 @@ impl FromStr for PackageId {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let error = || NameError {
-            text: text.to_owned(),
-            what: "package id",
-            expected: "a package name, `--`, and a version",
+        let error = |expected| NameError { text: text.to_owned(), what: "package id", expected };
+        let rule = "a package name, `--`, and a version";
+        let of_part = |part: NameError| match part.expected {
+            SHORTER => error("a package name and a version of at most 120 bytes each"),
+            _ => error(rule),
         };
-        let (name, version) = text.split_once("--").ok_or_else(error)?;
-        let (name, version) = (name.parse().map_err(|_| error())?, version.parse().map_err(|_| error())?);
-        Ok(Self::new(&name, &version))
+        let (name, version) = text.split_once("--").ok_or_else(|| error(rule))?;
+        Ok(Self::new(&name.parse().map_err(of_part)?, &version.parse().map_err(of_part)?))
     }
 }
 
@@ -252,6 +256,12 @@ mod tests {
         for wrong in ["", "a/b", "..", "a b"] {
             assert!(wrong.parse::<Role>().is_err(), "{wrong}");
         }
+        let long = "a".repeat(LONGEST + 1);
+        let error = long.parse::<Role>().unwrap_err().to_string();
+        assert_eq!(error, format!("`{long}` is no role: expected at most {LONGEST} bytes"));
+        assert!(long[1..].parse::<Role>().is_ok());
+        let id = format!("{long}--1").parse::<PackageId>().unwrap_err().to_string();
+        assert!(id.ends_with("expected a package name and a version of at most 120 bytes each"), "{id}");
     }
 
     #[test]
