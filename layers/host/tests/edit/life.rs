@@ -130,7 +130,14 @@ fn a_copy_that_is_lost_is_made_again_or_undone_by_every_way_to_it() {
     for way in ways {
         let yard = host();
         yard.done(&["edit", "bin/app", "--from", &from(&yard, "edited\n")]);
-        yard.done(&["edit", "active/app/share/deep/other", "--keep", "site", "--from", &from(&yard, "edited\n")]);
+        yard.done(&[
+            "edit",
+            "active/app/share/deep/other",
+            "--keep",
+            "site",
+            "--from",
+            &from(&yard, "edited\n"),
+        ]);
         fs::remove_dir_all(yard.home("overrides")).unwrap();
         let said = yard.refused(&["edit", "bin/none", "--no-editor"]);
         assert!(said.contains("is not there"), "{said}");
