@@ -16,17 +16,22 @@ work_directory() {
 }
 
 make_work_directory() {
+    local try said
     work=$(work_directory)
     mkdir -p -- "${work%/*}" || die 1 "${work%/*} cannot be made" 'make it writable and run the same command again'
-    [ ! -L "$work" ] || die 1 "$work is a link" 'remove it and run the same command again'
-    if [ ! -d "$work" ]; then
-        mkdir -m 700 -- "$work" || die 1 "$work cannot be made" 'make /opt writable and run the same command again'
-    fi
-    # Held by what this script starts too: a killed run's download ends before the next begins.
-    exec 9<"$work"
-    if command -v flock >/dev/null && ! flock -w 60 9; then
-        die 1 "another run is at work in $work" 'wait for it, or end it'
-    fi
+    # Another run may make it in this moment, and takes it away when it is done.
+    for ((try = 1; try <= 10; try++)); do
+        [ ! -L "$work" ] || die 1 "$work is a link" 'remove it and run the same command again'
+        if [ ! -d "$work" ] && ! said=$(mkdir -m 700 -- "$work" 2>&1) && [ ! -d "$work" ]; then
+            die 1 "$work cannot be made: ${said##*: }" 'make /opt writable and run the same command again'
+        fi
+        # Held by what this script starts too: a killed run's download ends before the next begins.
+        { exec 9<"$work"; } 2>/dev/null || continue
+        command -v flock >/dev/null || return 0
+        flock -w 60 9 || break
+        if [ "$work" -ef /proc/self/fd/9 ]; then return 0; fi
+    done
+    die 1 "another run is at work in $work" 'wait for it, or end it'
 }
 
 needs_network() {

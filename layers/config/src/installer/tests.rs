@@ -107,6 +107,43 @@ fn help_tells_every_exit_status_and_nothing_is_known_of_other_options() {
 }
 
 #[test]
+fn runs_at_the_same_time_find_each_other_by_the_lock_of_the_work_directory() {
+    let made = "got ";
+    for (other, expected) in [
+        ("", made),
+        // Makes it between the look and the attempt.
+        (r#"mkdir() { [ "$1" != -m ] || command mkdir -- "$4"; command mkdir "$@"; }"#, made),
+        // Is done, and takes it away, before the lock is had or before it can be opened.
+        (r#"flock() { [ -n "${gone:-}" ] || { gone=1 && rmdir -- "$work"; }; command flock "$@"; }"#, made),
+        (
+            r#"mkdir() { command mkdir "$@"; [ "$1" != -m ] || [ -e "$root/gone" ] || { : >"$root/gone" && rmdir -- "$4"; }; }"#,
+            made,
+        ),
+        ("flock() { return 1; }", "failed: another run is at work in "),
+        (
+            r#"mkdir() { [ "$1" != -m ] || { echo 'mkdir: x: Read-only file system' >&2; return 1; }; }"#,
+            "/opt/.dcos-install cannot be made: Read-only file system. Next: make /opt writable",
+        ),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("opt")).unwrap();
+        let script = format!(
+            "set -euo pipefail\n{}{}\nexec 3>&1\nroot='{}' step='' json=''\n{other}\nmake_work_directory\n\
+             [ \"$work\" -ef /proc/self/fd/9 ]\necho \"got $work\"\n",
+            PIECES[0],
+            PIECES[4],
+            directory.path().display()
+        );
+        let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+        let said = String::from_utf8(output.stdout.clone()).unwrap();
+        let is_made = expected == made;
+        assert_eq!(output.status.code(), Some(if is_made { 0 } else { 1 }), "{other}: {output:?}");
+        assert!(said.contains(expected), "{other}: {said}");
+        assert!(!is_made || output.stderr.is_empty(), "{other}: {output:?}");
+    }
+}
+
+#[test]
 fn a_script_that_was_cut_off_does_nothing() {
     let script = script(&data()).unwrap();
     let whole = script.len() - "}\n".len();
