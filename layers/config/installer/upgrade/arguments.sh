@@ -43,7 +43,7 @@ parse_arguments() {
         esac
         case $1 in
         --timeout)
-            [[ $2 =~ ^[0-9]+$ ]] || misused "--timeout $2: expected seconds"
+            [[ $2 =~ ^[0-9]{1,9}$ ]] || misused "--timeout $2: expected seconds, at most 999999999"
             options+=(--timeout "$2")
             shift
             ;;

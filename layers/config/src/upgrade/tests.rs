@@ -77,7 +77,15 @@ fn help_tells_every_exit_status_and_wrong_usage_is_refused() {
             assert!(said.contains(&format!("\n  {status}  ")), "{said}");
         }
     }
-    for wrong in [&["master"][..], &["--unknown"], &["--url"], &["--url", "x"], &["--secrets", "/none"]] {
+    for wrong in [
+        &["master"][..],
+        &["--unknown"],
+        &["--url"],
+        &["--url", "x"],
+        &["--secrets", "/none"],
+        &["--timeout", "soon"],
+        &["--timeout", "99999999999999999999"],
+    ] {
         let output = bash(wrong);
         assert_eq!(output.status.code(), Some(2), "{wrong:?}: {output:?}");
     }
