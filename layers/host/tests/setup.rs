@@ -198,7 +198,7 @@ fn a_role_that_was_given_by_command_outlives_a_kill_before_its_file() {
     assert_eq!(roles(&yard), ["master", "slave"]);
     // As if it had been killed right after the commit: the directory is as it was before.
     let directory = yard.root().join("etc/mesosphere/roles");
-    let before = fs::metadata(&directory).unwrap().modified().unwrap() - std::time::Duration::from_secs(60);
+    let before = fs::metadata(&directory).unwrap().modified().unwrap() - std::time::Duration::from_mins(1);
     fs::remove_file(directory.join("master")).unwrap();
     fs::File::open(&directory).unwrap().set_modified(before).unwrap();
     assert_eq!(

@@ -137,7 +137,7 @@ fn runs_at_the_same_time_find_each_other_by_the_lock_of_the_work_directory() {
         let output = Command::new("bash").args(["-c", &script]).output().unwrap();
         let said = String::from_utf8(output.stdout.clone()).unwrap();
         let is_made = expected == made;
-        assert_eq!(output.status.code(), Some(if is_made { 0 } else { 1 }), "{other}: {output:?}");
+        assert_eq!(output.status.code(), Some(i32::from(!is_made)), "{other}: {output:?}");
         assert!(said.contains(expected), "{other}: {said}");
         assert!(!is_made || output.stderr.is_empty(), "{other}: {output:?}");
     }
