@@ -255,10 +255,9 @@ fn a_document_of_a_product_comes_from_wherever_it_is_and_its_loss_loses_nothing_
     let clean = ground.audit(&[]);
     let document = ground.home("generations/1/product.json");
     let before = fs::read(&document).unwrap();
-    let broken = ground.at("broken");
+    let from = ground.from().display().to_string();
     // Without any place that has it, everything stays, and the way out is told.
     fs::write(&document, "{}").unwrap();
-    copy(&ground.root(), &broken);
     let ended = ground.run(&["repair"]);
     assert_eq!(ended.status, 1, "{}", ended.out);
     assert!(ended.out.contains("give --from with the serve directory"), "{}", ended.out);
@@ -277,11 +276,15 @@ fn a_document_of_a_product_comes_from_wherever_it_is_and_its_loss_loses_nothing_
     let ended = ground.run(&["setup"]);
     assert_eq!(ended.status, 1, "{}", ended.out);
     assert!(ended.err.contains("`pkgpanda repair --from`"), "{}", ended.err);
+    // Nor does an installer take what it has made for somebody else's.
+    let ended = ground.run(&["install", "--product", &format!("{from}/product.json"), "--from", &from]);
+    assert_eq!(ended.status, 1, "{}", ended.out);
+    assert!(ended.err.contains("`pkgpanda repair --from`"), "{}", ended.err);
     // The serve directory goes on to other products and keeps this one.
     let kept = ground.from().join(format!("products/{}.json", ground::ID));
     fs::create_dir(ground.from().join("products")).unwrap();
     fs::rename(ground.from().join("product.json"), &kept).unwrap();
-    let (from, url) = (ground.from().display().to_string(), format!("file://{}", ground.from().display()));
+    let url = format!("file://{from}");
     for arguments in [["--from", &from], ["--url", &url]] {
         fs::write(&document, "{}").unwrap();
         let ended = ground.run(&[&["repair"][..], &arguments].concat());

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use bake_archive::remove_tree_at;
-use bake_base::names;
+use bake_base::{Digest, names};
 use bake_tree::TreePath;
 use rustix::fs::{AtFlags, FileType, FlockOperation, Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
@@ -178,9 +178,20 @@ impl<'a> Commit<'a> {
             ))
         };
         let whole = |name| read(name).ok_or_else(|| foreign(format!("no {name} of a current generation")));
-        let product = parse(&whole(PRODUCT)?).map_err(|reason| foreign(format!("its {PRODUCT} {reason}")))?;
         let generation = Generation::parse(&whole(RECORD)?);
-        Ok((product, generation.map_err(|reason| foreign(format!("its {RECORD} {reason}")))?))
+        let generation = generation.map_err(|reason| foreign(format!("its {RECORD} {reason}")))?;
+        let product = read(PRODUCT);
+        let is_damaged = |vouched| product.as_deref().is_none_or(|bytes| Digest::of(bytes) != vouched);
+        if generation.product.is_some_and(is_damaged) {
+            return Err(Failure::new(format!(
+                "`{}` has a {PRODUCT} that is missing or damaged: put it back with `pkgpanda repair --from` and the serve \
+                 directory that it was installed from",
+                self.shown()
+            )));
+        }
+        let product = product.ok_or_else(|| foreign(format!("no {PRODUCT} of a current generation")))?;
+        let product = parse(&product).map_err(|reason| foreign(format!("its {PRODUCT} {reason}")))?;
+        Ok((product, generation))
     }
 
     /// Unpacks into the stage with `unpack` and has everything on disk.
