@@ -32,6 +32,7 @@
 //! it when it boots agree. Neither packages that are not active nor other generations enter, unless they are damaged.
 
 mod cache;
+mod document;
 mod expected;
 mod facts;
 pub(crate) mod outside;

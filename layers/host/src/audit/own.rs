@@ -10,21 +10,16 @@ use super::{CACHE, CACHE_UNFINISHED, difference, not_there, outside};
 use crate::created::{self, CREATED, REPLACED, Record};
 use crate::generation::OVERRIDES;
 use crate::host::Host;
-use crate::{Failure, files};
+use crate::{Failure, files, overrides};
 
 /// The longest record of what was made, in bytes.
 const LIMIT: u64 = 64 << 20;
 
-/// Judges all of it. `named`: the copies that generations name, relative to the install root; none where a generation
-/// cannot be read, which may name any.
+/// Judges all of it.
 ///
 /// # Errors
 /// When what was replaced cannot be compared with what is in its place.
-pub(crate) fn judge(
-    host: &Host,
-    scan: &Scan,
-    named: Option<&BTreeSet<Vec<u8>>>,
-) -> Result<Vec<Judged>, Failure> {
+pub(crate) fn judge(host: &Host, scan: &Scan) -> Result<Vec<Judged>, Failure> {
     let mut judged = Vec::new();
     for name in [OVERRIDES, REPLACED] {
         let found = scan.get(name.as_bytes()).filter(|found| found.node != Node::Directory);
@@ -34,7 +29,7 @@ pub(crate) fn judge(
         let found = scan.get(name.as_bytes()).filter(|found| !matches!(found.node, Node::File(_)));
         judged.extend(found.map(|found| said(name.as_bytes(), What::Extra, not_there(), found)));
     }
-    if let Some(named) = named {
+    if let Some(named) = named(host) {
         let copies =
             below(scan, OVERRIDES).filter(|(path, found)| !named.contains(*path) && !is_draft(path, found));
         judged.extend(copies.map(|(path, found)| said(path, What::Extra, not_there(), found)));
@@ -54,6 +49,19 @@ pub(crate) fn judge(
 
 fn said(path: &[u8], what: What, expected: &str, found: &Found) -> Judged {
     difference(At::Home(path.to_vec()), what, expected, found.describe(), Part::State)
+}
+
+/// The changed copies that generations name, relative to the install root; none if one cannot be read, which may name
+/// any.
+fn named(host: &Host) -> Option<BTreeSet<Vec<u8>>> {
+    let mut named = BTreeSet::new();
+    for number in host.generations().ok()? {
+        let generation = host.present(number).ok()?.generation;
+        for (name, id, path) in overrides::each(&generation.overrides) {
+            named.extend(overrides::copy(name, id, path).map(|copy| copy.as_bytes().to_vec()));
+        }
+    }
+    Some(named)
 }
 
 /// Everything but directories below a directory at the top.

@@ -2,7 +2,7 @@
 //! current.
 
 use super::report::What;
-use super::scan::Scan;
+use super::scan::{Found, Scan};
 use super::wanted::{At, Judged, Part};
 use super::{difference, not_there};
 use crate::Failure;
@@ -35,8 +35,7 @@ impl Standing {
         let directories: Vec<String> = self.lost.as_ref()?.iter().map(|number| number.directory()).collect();
         let one_of = if directories.len() > 1 { "one of " } else { "" };
         let expected = format!("a link to {one_of}{}", directories.join(", "));
-        let found =
-            scan.get(CURRENT.as_bytes()).map_or_else(|| not_there().to_owned(), |found| found.describe());
+        let found = scan.get(CURRENT.as_bytes()).map_or_else(|| not_there().to_owned(), Found::describe);
         Some(difference(At::Home(CURRENT.into()), What::Record, expected, found, Part::State))
     }
 }

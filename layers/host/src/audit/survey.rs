@@ -1,6 +1,6 @@
 //! Everything that is on a host beside everything that should be there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,7 +14,7 @@ use super::scan::{self, Found, Node, Scan};
 use super::standing::Standing;
 use super::store::{self, Stored};
 use super::wanted::{At, Judged, Part, Shape, Wanted, WantedSet, compare, plain};
-use super::{Options, difference, not_there, outside, own, read, running};
+use super::{Options, difference, document, not_there, outside, own, read, running};
 use crate::contents::CONTENTS;
 use crate::generation::{CURRENT, Number, RECORD};
 use crate::host::{Host, Present};
@@ -83,13 +83,14 @@ pub(crate) fn survey(host: &Host, options: Options) -> Result<Survey, Failure> {
         present,
         scan,
     };
-    survey.product();
+    let (product, judged) = document::read(&survey.present);
+    survey.product = product;
+    survey.judged.extend(judged);
     survey.packages(host, options.threads);
     survey.generation(host);
     survey.copies(host)?;
     survey.install_root();
-    let named = survey.named(host);
-    survey.judged.extend(own::judge(host, &survey.scan, named.as_ref())?);
+    survey.judged.extend(own::judge(host, &survey.scan)?);
     survey.outside = outside::wanted(survey.product.as_ref())?;
     let owned = place::is_superuser();
     survey.judged.extend(outside::judge(&host.root, &survey.outside, owned));
@@ -120,14 +121,6 @@ pub(crate) fn look_at(host: &Host, present: &Present) -> Result<Vec<u8>, String>
         Some(Shape::File { bytes: Some(bytes), .. }) => Ok(bytes.clone()),
         _ => Err(format!("{at} is none of its files")),
     }
-}
-
-/// A file that a record vouches for is as much as a part of it.
-fn as_record(mut judged: Judged) -> Judged {
-    if matches!(judged.difference.what, What::Missing | What::Type | What::Content | What::Unreadable) {
-        judged.difference.what = What::Record;
-    }
-    judged
 }
 
 fn home(path: &[u8]) -> At {
@@ -253,7 +246,7 @@ impl Survey {
             }
             let judged = compare(&home(path), wanted, self.scan.get(path), owned);
             if *path == expected::product_path(self.present.number) {
-                self.judged.extend(judged.into_iter().map(as_record));
+                self.judged.extend(judged.into_iter().map(document::as_record));
             } else {
                 self.judged.extend(judged);
             }
@@ -284,35 +277,6 @@ impl Survey {
                 }
             }
         }
-    }
-
-    /// What the product says, if it is the one that the record vouches for.
-    fn product(&mut self) {
-        let Some(bytes) = &self.present.product else { return };
-        let at = expected::product_path(self.present.number);
-        let mut say = |what, expected: &str, found| {
-            self.judged.push(difference(home(&at), what, expected, found, Part::State));
-        };
-        if self.present.generation.product.is_none() {
-            let found = format!("a file with sha256 {}", Digest::of(bytes));
-            say(What::Unverifiable, "nothing, or its digest in generation.json", found);
-        }
-        match serde_json::from_slice(bytes) {
-            Ok(product) => self.product = Some(product),
-            Err(error) => say(What::Record, "a product", plain(error.to_string().as_bytes())),
-        }
-    }
-
-    /// The changed copies that generations name, relative to the install root; none if one cannot be read.
-    fn named(&self, host: &Host) -> Option<BTreeSet<Vec<u8>>> {
-        let mut named = BTreeSet::new();
-        for number in host.generations().ok()? {
-            let generation = host.present(number).ok()?.generation;
-            for (name, id, path) in overrides::each(&generation.overrides) {
-                named.extend(overrides::copy(name, id, path).map(|copy| copy.as_bytes().to_vec()));
-            }
-        }
-        Some(named)
     }
 
     /// Packages of which nobody can tell what they should hold.
