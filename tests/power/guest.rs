@@ -7,8 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::record::{Record, SECTOR};
+use crate::support::initrd::Initrd;
 use crate::support::machine::Turn;
-use crate::support::{made, rootfs, run};
+use crate::support::{rootfs, run};
 
 /// Drivers without which the kernel sees no disk.
 const DRIVERS: [&str; 2] = ["virtio_pci", "virtio_blk"];
@@ -54,10 +55,8 @@ impl Guest {
         run(tar.args(["./usr/lib/modules/*/modules.dep", "./usr/lib/modules/*/kernel/drivers/[bv]*/virtio*"]));
         fs::rename(only(&directory.join("boot")), directory.join("kernel")).unwrap();
         let modules = only(&directory.join("usr/lib/modules"));
-        let mut initrd = Initrd(Vec::new());
-        for name in ["bin", "dev", "proc", "sys", "mnt"] {
-            initrd.directory(name);
-        }
+        let mut initrd = Initrd::with_a_shell();
+        initrd.directory("mnt");
         let mut loads = String::new();
         for (number, module) in in_order(&modules).iter().enumerate() {
             initrd.file(&format!("{number}.ko"), 0o644, &fs::read(modules.join(module)).unwrap());
@@ -66,8 +65,6 @@ impl Guest {
         for (mark, name) in [(BEGIN, "begin"), (END, "end")] {
             initrd.file(name, 0o644, &[mark; MARGIN as usize]);
         }
-        initrd.file("bin/busybox", 0o755, &fs::read("/bin/busybox").unwrap());
-        initrd.file("bin/pkgpanda", 0o755, &fs::read(made("pkgpanda/pkgpanda")).unwrap());
         initrd.tree(wares, "wares");
         let commands: String = commands.iter().map(|command| format!("{command} || fail\n")).collect();
         let place = size / MARGIN;
@@ -220,55 +217,4 @@ fn in_order(modules: &Path) -> Vec<String> {
         }
     }
     ordered
-}
-
-/// An initrd in the making (Linux, early-userspace/buffer-format.rst: `newc`).
-struct Initrd(Vec<u8>);
-
-impl Initrd {
-    fn directory(&mut self, name: &str) {
-        self.member(name, 0o040_755, &[]);
-    }
-
-    fn file(&mut self, name: &str, mode: u32, bytes: &[u8]) {
-        self.member(name, 0o100_000 | mode, bytes);
-    }
-
-    /// The directories and files of `from`, as `name`.
-    fn tree(&mut self, from: &Path, name: &str) {
-        self.directory(name);
-        for entry in fs::read_dir(from).unwrap() {
-            let path = entry.unwrap().path();
-            let name = format!("{name}/{}", path.file_name().unwrap().to_str().unwrap());
-            if path.is_dir() {
-                self.tree(&path, &name);
-            } else {
-                self.file(&name, 0o644, &fs::read(&path).unwrap());
-            }
-        }
-    }
-
-    fn member(&mut self, name: &str, mode: u32, bytes: &[u8]) {
-        // Without a number of its own, a member could be taken for a hard link to another.
-        let fields =
-            [self.0.len() as u32, mode, 0, 0, 1, 0, bytes.len() as u32, 0, 0, 0, 0, name.len() as u32 + 1, 0];
-        self.0.extend(b"070701");
-        for field in fields {
-            self.0.extend(format!("{field:08X}").bytes());
-        }
-        self.0.extend(name.bytes());
-        self.0.push(0);
-        self.align();
-        self.0.extend(bytes);
-        self.align();
-    }
-
-    fn align(&mut self) {
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        self.member("TRAILER!!!", 0, &[]);
-        self.0
-    }
 }

@@ -4,6 +4,7 @@
 
 pub mod container;
 pub mod ground;
+pub mod initrd;
 pub mod listing;
 pub mod machine;
 pub mod members;
