@@ -21,6 +21,15 @@ impl Architecture {
         }
     }
 
+    /// By the machine in the header of an ELF program (`e_machine` of `elf.h`).
+    pub fn from_elf(machine: u16) -> Option<Self> {
+        match machine {
+            62 => Some(Self::X86_64),
+            183 => Some(Self::Arm64),
+            _ => None,
+        }
+    }
+
     /// What EFI programs for it are called: the part between `systemd-boot` and `.efi`. In capitals it makes
     /// the name of the loader that firmware looks for (UEFI 2.10, section 3.5.1.1).
     pub fn efi_suffix(self) -> &'static str {

@@ -154,6 +154,7 @@ pub fn compose(
     }
     let bootable = bootable::make(&mut tree, &decisions, &os_release, spec)?;
     let Bootable { architecture, kernel, command_line, esp_files, esp_directories, fstab } = bootable;
+    product::check_program(&tree, &decisions.packages, architecture)?;
     decisions.architecture = architecture;
     decisions.kernel = kernel;
     decisions.command_line = command_line;

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bake_base::Epoch;
+use bake_base::{Epoch, ReadAt};
+use bake_boot::Architecture;
 use bake_host::assemble::{AssembleError, assemble};
 use bake_host::created::{self, Belongings};
 use bake_host::integration::{self, HostEntry};
@@ -82,6 +83,33 @@ fn assembled(
     }
     check_roles(roles, &read_packages(tree, active)?)?;
     Ok(root)
+}
+
+/// Checks that the program which sets hosts up is for their processors. What is no ELF program runs on any.
+///
+/// # Errors
+/// When it is for others.
+pub fn check_program(tree: &Tree, packages: &[PackageId], architecture: Architecture) -> Result<(), Error> {
+    let Some(id) = packages.iter().find(|id| id.name().as_str() == PKGPANDA) else { return Ok(()) };
+    let at = path(&format!("{ROOT}/packages/{id}/bin/{PKGPANDA}"))?;
+    let Some(content) = tree.file(&at)? else { return Ok(()) };
+    let mut header = [0; 20];
+    if content.len() < header.len() as u64 {
+        return Ok(());
+    }
+    content.read_exact_at(0, &mut header).map_err(Error::io(format!("reading `{at}`")))?;
+    if !header.starts_with(b"\x7fELF") {
+        return Ok(());
+    }
+    let found = Architecture::from_elf(u16::from_le_bytes([header[18], header[19]]));
+    if found == Some(architecture) {
+        return Ok(());
+    }
+    let found = found.map_or_else(|| "another machine".to_owned(), |found| found.to_string());
+    Err(Error::Product(format!(
+        "its `{id}` is for {found}, and the kernel of the image for {architecture}: make the product with \
+         `bake tree --pkgpanda FILE`, a static program for {architecture}"
+    )))
 }
 
 fn install_root() -> Result<TreePath, Error> {
@@ -261,6 +289,27 @@ mod tests {
         assert_eq!(read(&tree, "etc/mesosphere/roles/master").unwrap(), "");
         let enabled = path("etc/systemd/system/multi-user.target.wants/dcos-setup.service").unwrap();
         assert!(tree.lookup(&enabled, Follow::Last).is_some());
+    }
+
+    #[test]
+    fn the_program_has_to_be_for_the_processors_of_the_hosts() {
+        let packages = ["hello--1a2b", "pkgpanda--1"].map(|id| id.parse().unwrap());
+        let checked = |program: &[u8], architecture| {
+            let mut tree = product("{}");
+            let at = path("opt/mesosphere/packages/pkgpanda--1/bin/pkgpanda").unwrap();
+            tree.write(&at, Metadata::root(0o755), Content::bytes(program)).unwrap();
+            check_program(&tree, &packages, architecture).map_err(|error| error.to_string())
+        };
+        let elf = |machine: u8| [&b"\x7fELF\x02\x01"[..], &[0; 12], &[machine, 0, 0, 0]].concat();
+        assert_eq!(checked(&elf(62), Architecture::X86_64), Ok(()));
+        assert_eq!(checked(&elf(183), Architecture::Arm64), Ok(()));
+        assert_eq!(checked(b"#!/bin/sh\n", Architecture::Arm64), Ok(()));
+        let refused = checked(&elf(62), Architecture::Arm64).unwrap_err();
+        assert!(
+            refused.contains("`pkgpanda--1` is for x86-64, and the kernel of the image for arm64"),
+            "{refused}"
+        );
+        assert!(checked(&elf(8), Architecture::Arm64).unwrap_err().contains("another machine"));
     }
 
     #[test]
