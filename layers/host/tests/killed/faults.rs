@@ -106,6 +106,11 @@ fn a_rollback() {
 }
 
 #[test]
+fn a_rollback_to_other_roles() {
+    fail_everywhere(runs::ROLLBACK_OF_ROLES);
+}
+
+#[test]
 fn a_role_that_is_added() {
     fail_everywhere(runs::ROLE_ADDED);
 }

@@ -31,6 +31,16 @@ pub const ROLLBACK: Run = Run {
     command: "rollback 1",
 };
 
+/// To other roles: until the directory of the roles is written, it still names those of the generation that was left,
+/// which must not be taken for somebody's wish to have them again.
+pub const ROLLBACK_OF_ROLES: Run = Run {
+    name: "rollback of roles",
+    kind: Kind::Commit,
+    before: &[INSTALL, "role add slave", "role remove master"],
+    then: nothing,
+    command: "rollback 1",
+};
+
 pub const ROLE_ADDED: Run = Run {
     name: "role add",
     kind: Kind::Commit,
