@@ -231,15 +231,10 @@ fn in_qemu_a_machine_is_switched_off_and_cleared_away_by_an_interrupt() {
     assert!(names_in(&tmp).is_empty() && !runs());
 }
 
-#[test]
-fn in_qemu_an_image_takes_its_role_from_the_kernel_command_line() {
-    if skip("a role by kernel argument") {
-        return;
-    }
-    let scratch = scratch();
-    let baked = baked("debian-12", scratch.path(), &[]);
+/// What `bake boot` needs to start the kernel of an image itself, with more on its command line.
+fn kernel_with(more: &str, baked: &Baked, scratch: &Path) -> [String; 4] {
     let taken = |pattern: &str, name: &str| {
-        let to = scratch.path().join(name);
+        let to = scratch.join(name);
         let mut tar = Command::new("tar");
         tar.arg("--extract").arg("--to-stdout").arg("--file").arg(rootfs("debian-12"));
         let output = support::output(tar.args(["--wildcards", pattern]));
@@ -248,11 +243,37 @@ fn in_qemu_an_image_takes_its_role_from_the_kernel_command_line() {
     };
     let (kernel, initrd) = (taken("./boot/vmlinuz-*", "kernel"), taken("./boot/initrd.img-*", "initrd"));
     let command_line = baked.manifest["boot"]["command-line"].as_str().unwrap();
-    let arguments = format!("{command_line} dcos.roles=slave_public");
-    let console = boot(&baked.raw(), &["--kernel", &kernel, &initrd, &arguments]);
+    ["--kernel".to_owned(), kernel, initrd, format!("{command_line} {more}")]
+}
+
+#[test]
+fn in_qemu_an_image_takes_its_role_from_the_kernel_command_line() {
+    if skip("a role by kernel argument") {
+        return;
+    }
+    let scratch = scratch();
+    let baked = baked("debian-12", scratch.path(), &[]);
+    let kernel = kernel_with("dcos.roles=slave_public", &baked, scratch.path());
+    let console = boot(&baked.raw(), &kernel.each_ref().map(String::as_str));
     console.runs_as("slave_public", 1);
     // The firmware adds where it got the initrd from.
-    assert!(console.fact("cmdline").starts_with(&arguments), "{}", console.fact("cmdline"));
+    assert!(console.fact("cmdline").starts_with(&kernel[3]), "{}", console.fact("cmdline"));
+}
+
+#[test]
+fn in_qemu_an_image_takes_its_role_from_smbios_strings_that_systemd_does_not_import() {
+    if skip("a role by SMBIOS strings alone") {
+        return;
+    }
+    let scratch = scratch();
+    let baked = baked("debian-12", scratch.path(), &[]);
+    // With this, systemd does as those before version 252 do (kernel-command-line(7)).
+    let kernel = kernel_with("systemd.import_credentials=no", &baked, scratch.path());
+    let strings = ["--credential", "dcos.roles=slave"];
+    let console = boot(&baked.raw(), &[&kernel.each_ref().map(String::as_str)[..], &strings].concat());
+    assert_eq!(console.fact("credentials"), "", "systemd imported some, and may have brought the role");
+    console.runs_as("slave", 1);
+    assert!(console.0.contains("the SMBIOS strings of the machine names the roles slave"), "{}", console.0);
 }
 
 #[test]
