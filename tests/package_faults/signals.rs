@@ -46,6 +46,8 @@ fn a_signal_ends_a_build_and_clears_up() {
         let yard = Yard::of("endless", ENDLESS);
         let mut child = yard.start(&["package", "endless"]);
         wait_for_build(&yard);
+        let of_the_script = |line: &String| line.contains("sleep") || line.contains("bash");
+        assert!(yard.processes().iter().any(of_the_script), "{name}: {:?}", yard.processes());
         send(name, &child);
         assert_eq!(end(&mut child, Duration::from_secs(15), name).signal(), Some(signal), "{name}");
         yard.is_tidy(name);

@@ -211,16 +211,20 @@ impl Yard {
         }
     }
 
-    /// The processes that are `bake` or see anything of the yard mounted.
-    fn processes(&self) -> Vec<String> {
+    /// The processes that are `bake` or have anything of the yard mounted.
+    ///
+    /// A mount name space begins as a copy of its maker's, so somebody else's sandbox has the yard's own disks for a
+    /// moment: what counts is what of the yard is mounted (the fourth field of mountinfo, proc(5)), not where.
+    pub fn processes(&self) -> Vec<String> {
         let yard = self.scratch.path().file_name().unwrap().to_str().unwrap();
         let own = fs::read_link("/proc/self/ns/mnt").unwrap();
+        let is_of_yard = |line: &str| line.split(' ').nth(3).is_some_and(|root| root.contains(yard));
         let mut found = Vec::new();
         for process in fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path()) {
             let is_bake = fs::read_link(process.join("exe")).is_ok_and(|exe| exe == self.path("bake"));
             let is_elsewhere = fs::read_link(process.join("ns/mnt")).is_ok_and(|other| other != own);
             let mounts = || fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
-            if is_bake || (is_elsewhere && mounts().contains(yard)) {
+            if is_bake || (is_elsewhere && mounts().lines().any(is_of_yard)) {
                 let line = fs::read(process.join("cmdline")).unwrap_or_default();
                 found.push(format!("{} {}", process.display(), text(&line).replace('\0', " ")));
             }
