@@ -238,7 +238,7 @@ impl Tree {
     }
 }
 
-fn wrong_kind(path: &TreePath, found: &Node, expected: &'static str) -> EditError {
+pub(crate) fn wrong_kind(path: &TreePath, found: &Node, expected: &'static str) -> EditError {
     EditError::WrongKind { path: path.clone(), found: found.describe(), expected }
 }
 

@@ -10,7 +10,9 @@ mod edit;
 mod member;
 mod merge;
 mod model;
+mod part;
 mod path;
+pub mod selinux;
 mod valid;
 
 pub use bake_base::Timestamp;
