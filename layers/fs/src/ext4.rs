@@ -9,7 +9,6 @@
 //! the description leaves open is done as the kernel does it, where it reads, and as `mke2fs` does it, where it
 //! only has to be the same for everyone.
 
-mod acl;
 mod attributes;
 mod bitmap;
 mod bytes;
@@ -27,6 +26,7 @@ mod image;
 mod inode;
 mod journal;
 mod placement;
+mod read;
 mod resize;
 mod space;
 mod superblock;
@@ -37,6 +37,7 @@ use bake_tree::ValidTree;
 
 pub use dump::{DumpError, dump};
 pub use error::{Error, Unwritable};
+pub use read::{ReadError, Volume};
 
 use census::Census;
 use geometry::{BLOCK, Geometry};

@@ -3,5 +3,12 @@
 //! Each format plans first (pure, fallible, every number decided), then gives a layout that any thread can
 //! read at any offset. Nothing is mounted and no `mkfs` is run.
 
+mod acl;
+pub mod erofs;
 pub mod ext4;
 pub mod fat;
+mod ink;
+pub mod squashfs;
+mod unwritable;
+
+pub use unwritable::Unwritable;

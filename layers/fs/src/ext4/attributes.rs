@@ -2,11 +2,11 @@
 
 use bake_tree::Xattrs;
 
-use super::acl;
 use super::bytes::{Block, EMPTY, put16, put32};
 use super::checksum::Seed;
 use super::geometry::{BLOCK, INODE_SIZE};
 use super::inode::FIELDS;
+use crate::acl;
 
 const MAGIC: u32 = 0xea02_0000;
 /// Bytes of an entry before its name.

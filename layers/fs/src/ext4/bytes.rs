@@ -1,10 +1,7 @@
-//! Little-endian fields at fixed offsets, and the bytes of an image's own structures gathered for its layout.
-
-use std::sync::Arc;
-
-use bake_base::{LayoutBuilder, ReadAt};
+//! Little-endian fields at fixed offsets, and blocks of them for the layout.
 
 use super::geometry::BLOCK;
+pub(super) use crate::ink::Ink;
 
 /// One block in the making.
 pub(super) type Block = [u8; BLOCK as usize];
@@ -32,46 +29,15 @@ pub(super) fn put_split16(bytes: &mut [u8], low: usize, high: usize, value: u32)
     put16(bytes, high, (value >> 16) as u16);
 }
 
-/// All structures that are not a file's data, in one allocation.
-///
-/// Most of them are a short head and a checksum at the end of a block; only those are kept, and the zeros
-/// between are left to the layout, so that memory follows the names and not the blocks.
-#[derive(Debug, Default)]
-pub(super) struct Ink {
-    bytes: Vec<u8>,
-    /// Offset in the image, offset in `bytes`, length.
-    runs: Vec<(u64, usize, usize)>,
-}
-
 impl Ink {
-    /// Puts bytes at an offset of the image and says where they are kept.
-    pub fn put(&mut self, offset: u64, bytes: &[u8]) -> usize {
-        let at = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        self.again(offset, at, bytes.len());
-        at
-    }
-
-    /// Puts bytes that are kept already at another offset too.
-    pub fn again(&mut self, offset: u64, at: usize, len: usize) {
-        if len > 0 {
-            self.runs.push((offset, at, len));
-        }
-    }
-
     /// Puts a block whose last `tail` bytes stand apart from its beginning.
+    ///
+    /// Most structures are a short head and a checksum at the end of a block; only those are kept, and the zeros
+    /// between are left to the layout, so that memory follows the names and not the blocks.
     pub fn put_block(&mut self, number: u64, block: &Block, tail: usize) {
         let (body, end) = block.split_at(block.len() - tail);
         let used = body.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         self.put(number * BLOCK, &body[..used]);
         self.put(number * BLOCK + body.len() as u64, end);
-    }
-
-    /// Hands everything over to the layout.
-    pub fn finish(self, layout: &mut LayoutBuilder) {
-        let source: Arc<dyn ReadAt> = Arc::new(self.bytes);
-        for (offset, at, len) in self.runs {
-            layout.push(offset, len as u64, Arc::clone(&source), at as u64);
-        }
     }
 }

@@ -12,6 +12,11 @@ impl Seed {
         Self(crc(!0, uuid.as_bytes()))
     }
 
+    /// The seed that a superblock names.
+    pub fn from_value(value: u32) -> Self {
+        Self(value)
+    }
+
     /// The value for the superblock.
     pub fn value(self) -> u32 {
         self.0

@@ -1,28 +1,12 @@
 //! What keeps a tree from becoming an ext4 file system.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 
 use bake_tree::{InodeId, TreePath, ValidTree};
 
-/// An entry that ext4 cannot hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unwritable {
-    /// Which; nothing for one that a later layer has replaced.
-    pub path: Option<TreePath>,
-    /// What is wrong, and what was expected.
-    pub reason: String,
-}
-
-impl fmt::Display for Unwritable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.path {
-            Some(path) => write!(f, "`{path}` {}", self.reason),
-            None => write!(f, "an entry that a later layer replaces {}", self.reason),
-        }
-    }
-}
+pub use crate::unwritable::Unwritable;
+pub(super) use crate::unwritable::by_path;
+use crate::unwritable::{lines, path_of};
 
 /// Why there is no file system.
 #[derive(Debug, thiserror::Error)]
@@ -65,29 +49,7 @@ pub enum Error {
     },
 }
 
-fn lines(problems: &[Unwritable]) -> String {
-    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
-}
-
-/// Problems by inode, in the order of their paths. Paths are looked up here alone: a tree that has none pays
-/// nothing.
-pub(super) fn by_path(tree: &ValidTree, problems: Vec<(InodeId, String)>) -> Vec<Unwritable> {
-    let mut reasons: BTreeMap<InodeId, Vec<String>> = BTreeMap::new();
-    for (id, reason) in problems {
-        reasons.entry(id).or_default().push(reason);
-    }
-    let mut found = Vec::new();
-    for (path, id) in tree.tree().walk() {
-        for reason in reasons.remove(&id).into_iter().flatten() {
-            found.push(Unwritable { path: Some(path.clone()), reason });
-        }
-    }
-    found.extend(reasons.into_values().flatten().map(|reason| Unwritable { path: None, reason }));
-    found
-}
-
 /// A failure to read the content of one inode.
 pub(super) fn read(tree: &ValidTree, id: InodeId, source: io::Error) -> Error {
-    let path = tree.tree().walk().find(|(_, found)| *found == id).map(|(path, _)| path);
-    Error::Read { path, source }
+    Error::Read { path: path_of(tree, id), source }
 }

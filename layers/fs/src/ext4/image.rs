@@ -21,6 +21,7 @@ use super::placement::Placed;
 use super::resize;
 use super::space::join;
 use super::superblock::{self, Superblock};
+use crate::ink::refer;
 
 /// The blocks of all groups' own structures, in no order.
 pub(super) fn structures(geometry: &Geometry, span: Span) -> impl Iterator<Item = Range<u64>> {
@@ -227,13 +228,7 @@ impl<'a> Writer<'a, '_> {
         for extent in extents {
             let start = u64::from(extent.logical) * BLOCK;
             let end = (start + u64::from(extent.len) * BLOCK).min(content.len());
-            let first = sources.partition_point(|source| source.start + source.len <= start);
-            for source in sources[first..].iter().take_while(|source| source.start < end) {
-                let (from, to) = (source.start.max(start), (source.start + source.len).min(end));
-                let offset = extent.physical * BLOCK + (from - start);
-                let at = source.source_offset + (from - source.start);
-                self.layout.push(offset, to - from, Arc::clone(&source.source), at);
-            }
+            refer(&mut self.layout, &sources, start..end, extent.physical * BLOCK);
         }
     }
 

@@ -15,7 +15,7 @@ const OTHERS: u16 = 0x20;
 ///
 /// # Errors
 /// What keeps the kernel from taking it (`posix_acl_valid`).
-pub(super) fn stored(carried: &[u8]) -> Result<Option<Vec<u8>>, String> {
+pub(crate) fn stored(carried: &[u8]) -> Result<Option<Vec<u8>>, String> {
     let (version, entries) =
         carried.split_first_chunk::<4>().ok_or("has an access control list without a version")?;
     let version = u32::from_le_bytes(*version);
@@ -48,6 +48,42 @@ pub(super) fn stored(carried: &[u8]) -> Result<Option<Vec<u8>>, String> {
         }
     }
     Ok(Some(bytes))
+}
+
+/// The carried form of a stored list.
+///
+/// # Errors
+/// When the bytes are no such list.
+pub(crate) fn carried(stored: &[u8]) -> Result<Vec<u8>, &'static str> {
+    const NO_ID: [u8; 4] = [0xff; 4];
+    let wrong = "has an access control list that is none";
+    let (version, mut rest) = stored.split_first_chunk::<4>().ok_or(wrong)?;
+    if u32::from_le_bytes(*version) != STORED_VERSION {
+        return Err(wrong);
+    }
+    let mut bytes = CARRIED_VERSION.to_le_bytes().to_vec();
+    while !rest.is_empty() {
+        let (entry, after) = rest.split_first_chunk::<4>().ok_or(wrong)?;
+        rest = after;
+        bytes.extend(entry);
+        if has_id(u16::from_le_bytes([entry[0], entry[1]])) {
+            let (id, after) = rest.split_first_chunk::<4>().ok_or(wrong)?;
+            rest = after;
+            bytes.extend(id);
+        } else {
+            bytes.extend(NO_ID);
+        }
+    }
+    Ok(bytes)
+}
+
+/// A carried list as the kernel reads it: sorted, checked, nothing where there are no entries. Some file systems
+/// keep lists in this form.
+///
+/// # Errors
+/// As [`stored`].
+pub(crate) fn normal(list: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    Ok(stored(list)?.map(|list| carried(&list)).transpose()?)
 }
 
 fn has_id(tag: u16) -> bool {
@@ -114,6 +150,10 @@ mod tests {
             &[0x20, 0, 4, 0],
         ];
         assert_eq!(stored(&list).unwrap().unwrap(), expected.concat());
+        let sorted = super::carried(&expected.concat()).unwrap();
+        assert_eq!(stored(&sorted).unwrap().unwrap(), expected.concat());
+        assert_eq!(normal(&list).unwrap().unwrap(), sorted);
+        assert_eq!(normal(&carried(&[])).unwrap(), None);
         assert_eq!(stored(&carried(&[])).unwrap(), None);
     }
 
@@ -130,6 +170,9 @@ mod tests {
         assert!(stored(&carried(&base[1..])).is_err());
         for broken in [&[][..], &[2, 0, 0], &[1, 0, 0, 0], &[2, 0, 0, 0, 1]] {
             assert!(stored(broken).is_err(), "{broken:?}");
+        }
+        for broken in [&[][..], &[1, 0, 0], &[2, 0, 0, 0], &[1, 0, 0, 0, 1], &[1, 0, 0, 0, 2, 0, 7, 0]] {
+            assert!(super::carried(broken).is_err(), "{broken:?}");
         }
     }
 }
