@@ -4,18 +4,24 @@
 //! workspace and draws one in its header builder, writes only to a seekable device as long as the disk, and
 //! its reader asserts the entry size and allocates what a hostile header asks for.
 
+mod grow;
+mod ids;
 mod read;
 
 use bake_base::Uuid;
 
 use crate::{Partition, SectorSize, Table};
 
+pub use grow::{Grown, grow_last};
+pub use ids::{IdChange, IdSteps, NewId, Standing, Write, change_ids, read_partitions};
 pub use read::{TableError, read_gpt};
 
 /// Entries in each array: the least that the specification allows and the most that all tools expect.
 pub(crate) const ENTRY_COUNT: u32 = 128;
 /// UTF-16 code units of a partition's name.
 pub(crate) const NAME_UNITS: usize = 36;
+/// Bytes of the protective MBR that a BIOS runs (UEFI 2.10, table 5.3, "Boot Code").
+pub const BOOT_CODE: usize = 440;
 
 const SIGNATURE: &[u8; 8] = b"EFI PART";
 const REVISION: u32 = 0x0001_0000;
@@ -59,6 +65,7 @@ mod mbr {
     pub(super) const RECORD_SIZE: usize = 16;
     pub(super) const RECORD_TYPE: usize = 4;
     pub(super) const RECORD_LBA: usize = 8;
+    pub(super) const RECORD_LEN: usize = 12;
     pub(super) const SIGNATURE_AT: usize = 510;
 }
 
@@ -118,7 +125,7 @@ fn protective_mbr(last_lba: u64, sector: usize) -> Vec<u8> {
     // Start in cylinder, head, sector: 0, 0, 2; the end does not fit those fields and reads all ones.
     put(record, 1, &[0x00, 0x02, 0x00, mbr::PROTECTIVE, 0xff, 0xff, 0xff]);
     put(record, mbr::RECORD_LBA, &1_u32.to_le_bytes());
-    put(record, 12, &u32::try_from(last_lba).unwrap_or(u32::MAX).to_le_bytes());
+    put(record, mbr::RECORD_LEN, &u32::try_from(last_lba).unwrap_or(u32::MAX).to_le_bytes());
     put(&mut bytes, mbr::SIGNATURE_AT, &mbr::SIGNATURE);
     bytes
 }

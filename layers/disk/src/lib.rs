@@ -9,10 +9,14 @@ pub mod discoverable;
 mod dump;
 mod gpt;
 mod partition;
+pub mod verity;
 
 pub use digests::{BLOCK_SIZE, BlockDigests, Run, ZERO_BLOCK};
 pub use dump::dump;
-pub use gpt::{TableError, read_gpt};
+pub use gpt::{
+    Grown, IdChange, IdSteps, NewId, Standing, TableError, Write, change_ids, grow_last, read_gpt,
+    read_partitions,
+};
 pub use partition::{
     ALIGNMENT, Disk, DiskError, DiskSpec, GIB, Label, Partition, PartitionSpec, SectorSize, Size, Table,
     rest_of_disk, smallest_disk,

@@ -74,6 +74,8 @@ pub struct DiskSpec {
     pub sector_size: SectorSize,
     /// Length in bytes, a multiple of [`GIB`].
     pub len: u64,
+    /// What a BIOS starts, before the disk's signature in the protective MBR; UEFI leaves it alone.
+    pub boot_code: Option<[u8; gpt::BOOT_CODE]>,
     /// In the order in which they lie on the disk.
     pub partitions: Vec<PartitionSpec>,
 }
@@ -291,7 +293,10 @@ impl DiskSpec {
     pub fn build(self) -> Result<Disk, DiskError> {
         let table = self.place()?;
         let mut builder = LayoutBuilder::new();
-        let (primary, backup) = gpt::encode(&table);
+        let (mut primary, backup) = gpt::encode(&table);
+        if let Some(code) = &self.boot_code {
+            primary[..code.len()].copy_from_slice(code);
+        }
         builder.push_bytes(self.len - backup.len() as u64, backup);
         builder.push_bytes(0, primary);
         for (spec, partition) in self.partitions.into_iter().zip(&table.partitions) {

@@ -29,6 +29,7 @@ fn disk(sector_size: SectorSize) -> Disk {
         guid: Uuid::from_u128(0xfedc_ba98_7654_4321_8fed_cba9_8765_4321),
         sector_size,
         len: 2 * GIB,
+        boot_code: None,
         partitions: vec![
             partition(14, BIOS_BOOT, "bios", 0, Size::Bytes(MIB), &[]),
             partition(15, ESP, "esp", 0, Size::Bytes(512 * MIB), &[(0, 5000), (100_000, 1)]),

@@ -40,6 +40,16 @@ pub enum TableError {
     /// Both copies are sound by themselves but differ.
     #[error("the primary and the backup partition table differ: `gdisk` can replace either by the other")]
     CopiesDiffer,
+    /// There is no place for a second array of entries while ids change.
+    #[error(
+        "no room for other ids: expected sectors {first} to {last}, before the first partition, to be unused and zero"
+    )]
+    NoRoom {
+        /// The first sector that is needed.
+        first: u64,
+        /// The last one.
+        last: u64,
+    },
     /// An entry contradicts the specification or another entry.
     #[error("partition {number}: {problem}")]
     Partition {
@@ -52,12 +62,22 @@ pub enum TableError {
 
 /// A copy of the table whose checksums and places are right.
 #[derive(PartialEq, Eq)]
-struct TableCopy {
-    guid: Uuid,
-    first_usable: u64,
-    last_usable: u64,
-    entry_size: usize,
-    array: Vec<u8>,
+pub(super) struct TableCopy {
+    pub guid: Uuid,
+    pub first_usable: u64,
+    pub last_usable: u64,
+    pub entry_size: usize,
+    pub array: Vec<u8>,
+}
+
+/// A header of which a [`TableCopy`] was made.
+pub(super) struct Header {
+    /// Its sector, with the checksum's field zero.
+    pub bytes: Vec<u8>,
+    /// Where the other copy is.
+    pub alternate_lba: u64,
+    /// Where its array begins.
+    pub array_lba: u64,
 }
 
 /// Reads the partition table of `disk`, whichever of the two sector sizes it was made for.
@@ -80,18 +100,37 @@ fn read_with(disk: &dyn ReadAt, sector_size: SectorSize) -> Result<Table, TableE
     let sector = sector_size.bytes();
     let last_lba =
         (disk.len() / sector).checked_sub(1).filter(|last| *last > 1).ok_or(TableError::NotFound)?;
+    check_signature(disk, sector)?;
+    let (_, primary) = read_copy(disk, sector, (1, Some(last_lba)), "primary")?;
+    let (_, backup) = read_copy(disk, sector, (last_lba, Some(1)), "backup")?;
+    if primary != backup {
+        return Err(TableError::CopiesDiffer);
+    }
+    Ok(Table { guid: primary.guid, sector_size, len: disk.len(), partitions: primary.partitions(sector)? })
+}
+
+/// Reads the primary copy alone, wherever it says that the backup is: a disk may have been enlarged.
+pub(super) fn read_primary(
+    disk: &dyn ReadAt,
+    sector_size: SectorSize,
+) -> Result<(Header, TableCopy, Vec<Partition>), TableError> {
+    let sector = sector_size.bytes();
+    if disk.len() / sector < 3 {
+        return Err(TableError::NotFound);
+    }
+    check_signature(disk, sector)?;
+    let (header, copy) = read_copy(disk, sector, (1, None), "primary")?;
+    let partitions = copy.partitions(sector)?;
+    Ok((header, copy, partitions))
+}
+
+fn check_signature(disk: &dyn ReadAt, sector: u64) -> Result<(), TableError> {
     let mut signature = [0; 8];
     disk.read_exact_at(sector, &mut signature)?;
     if signature != *SIGNATURE {
         return Err(TableError::NotFound);
     }
-    check_mbr(disk)?;
-    let primary = read_copy(disk, sector, (1, last_lba), "primary")?;
-    let backup = read_copy(disk, sector, (last_lba, 1), "backup")?;
-    if primary != backup {
-        return Err(TableError::CopiesDiffer);
-    }
-    Ok(Table { guid: primary.guid, sector_size, len: disk.len(), partitions: primary.partitions(sector)? })
+    check_mbr(disk)
 }
 
 fn check_mbr(disk: &dyn ReadAt) -> Result<(), TableError> {
@@ -106,18 +145,18 @@ fn check_mbr(disk: &dyn ReadAt) -> Result<(), TableError> {
     Ok(())
 }
 
-/// Reads the header at `lbas.0`, which must point to the other one at `lbas.1`, and its array.
+/// Reads the header at `lba`, which must point to the other one at `other` (where that is known), and its array.
 fn read_copy(
     disk: &dyn ReadAt,
     sector: u64,
-    lbas: (u64, u64),
+    (lba, other): (u64, Option<u64>),
     copy: &'static str,
-) -> Result<TableCopy, TableError> {
+) -> Result<(Header, TableCopy), TableError> {
     let require = |right: bool, problem: &str| {
         if right { Ok(()) } else { Err(TableError::Damaged { copy, problem: problem.to_owned() }) }
     };
     let mut bytes = vec![0; sector as usize];
-    disk.read_exact_at(lbas.0 * sector, &mut bytes)?;
+    disk.read_exact_at(lba * sector, &mut bytes)?;
     require(bytes.starts_with(SIGNATURE), "no signature `EFI PART` where the disk's length says it is")?;
     require(get_u32(&bytes, header::REVISION) == REVISION, "its revision is not 1.0")?;
     let size = get_u32(&bytes, header::SIZE) as usize;
@@ -126,9 +165,12 @@ fn read_copy(
     put(&mut bytes, header::CHECKSUM, &[0; 4]);
     require(crc32(&bytes[..size]) == checksum, "the header's checksum does not match")?;
     require(is_zero(&bytes[20..24]) && is_zero(&bytes[size..]), "reserved bytes are not zero")?;
-    require(get_u64(&bytes, header::MY_LBA) == lbas.0, "it names another place than its own")?;
+    require(get_u64(&bytes, header::MY_LBA) == lba, "it names another place than its own")?;
     // Also what remains when a disk was enlarged or cut without its table.
-    require(get_u64(&bytes, header::ALTERNATE_LBA) == lbas.1, "it names another place for the other copy")?;
+    let alternate_lba = get_u64(&bytes, header::ALTERNATE_LBA);
+    let right =
+        other.map_or((2..disk.len() / sector).contains(&alternate_lba), |other| other == alternate_lba);
+    require(right, "it names another place for the other copy")?;
 
     let (first_usable, last_usable) =
         (get_u64(&bytes, header::FIRST_USABLE), get_u64(&bytes, header::LAST_USABLE));
@@ -141,10 +183,10 @@ fn read_copy(
     // Header, array, usable range, array, header: in this order and disjoint.
     let array_end = array_lba.saturating_add(array_len.div_ceil(sector));
     let (room_start, room_end) =
-        if lbas.0 == 1 { (2, first_usable) } else { (last_usable.saturating_add(1), lbas.0) };
+        if lba == 1 { (2, first_usable) } else { (last_usable.saturating_add(1), lba) };
     require(array_lba >= room_start && array_end <= room_end, "its array lies outside of its own room")?;
     require(
-        first_usable >= 2 && first_usable <= last_usable && last_usable < lbas.0.max(lbas.1),
+        first_usable >= 2 && first_usable <= last_usable && last_usable < lba.max(alternate_lba),
         "its usable range lies outside of the disk",
     )?;
 
@@ -153,7 +195,8 @@ fn read_copy(
     let array_checksum = get_u32(&bytes, header::ARRAY_CHECKSUM);
     require(crc32(&array) == array_checksum, "the checksum of its entries does not match")?;
     let guid = get_guid(&bytes, header::DISK_GUID);
-    Ok(TableCopy { guid, first_usable, last_usable, entry_size: entry_size as usize, array })
+    let table = TableCopy { guid, first_usable, last_usable, entry_size: entry_size as usize, array };
+    Ok((Header { bytes, alternate_lba, array_lba }, table))
 }
 
 impl TableCopy {

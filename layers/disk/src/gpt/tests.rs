@@ -18,7 +18,7 @@ fn spec(sector_size: SectorSize) -> DiskSpec {
         partition(15, ESP, "esp", Size::Bytes(64 << 20)),
         partition(1, ROOT_X86_64, &"\u{1f980}".repeat(18), Size::Rest),
     ];
-    DiskSpec { guid: Uuid::from_u128(7), sector_size, len: GIB, partitions }
+    DiskSpec { guid: Uuid::from_u128(7), sector_size, len: GIB, boot_code: None, partitions }
 }
 
 /// A disk of which only the tables exist.

@@ -16,7 +16,13 @@ fn partition(number: u32, type_guid: Uuid, size: Size) -> PartitionSpec {
 }
 
 fn disk(len: u64, partitions: Vec<PartitionSpec>) -> DiskSpec {
-    DiskSpec { guid: Uuid::from_u128(u128::MAX), sector_size: SectorSize::Bytes512, len, partitions }
+    DiskSpec {
+        guid: Uuid::from_u128(u128::MAX),
+        sector_size: SectorSize::Bytes512,
+        len,
+        boot_code: None,
+        partitions,
+    }
 }
 
 #[test]
