@@ -2,10 +2,11 @@
 //!
 //! Format: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst: archives of the types
 //! `070701` and `070702` ("newc"), compressed or not, with any number of zeros between. Entries go to a
-//! visitor as they pass by, so that an initrd of any size is read in the memory of one buffer.
+//! visitor as they pass by, so that an initrd of any size is read in the memory of one buffer. Written: `write.rs`.
 
 mod ahead;
 mod entry;
+mod write;
 
 use std::io::{self, Read};
 
@@ -15,6 +16,7 @@ use crate::lz4::Lz4Decoder;
 use ahead::Ahead;
 pub use entry::CpioEntry;
 use entry::{HEADER, NAME_MAX};
+pub use write::{WriteCpioError, cpio_entry_len, encode_cpio, write_cpio};
 
 /// Called with every entry and its content (for a symbolic link, its target); what is left unread is skipped.
 pub type Visit<'a> = &'a mut dyn FnMut(&CpioEntry, &mut dyn Read) -> io::Result<()>;

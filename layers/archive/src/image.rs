@@ -29,6 +29,16 @@ pub(crate) struct Image {
     pub warnings: Vec<String>,
 }
 
+/// An image as documents and blobs.
+pub(crate) struct Raw {
+    /// The digest of the manifest.
+    pub digest: Digest,
+    pub manifest: Vec<u8>,
+    pub config: Vec<u8>,
+    /// The layers' blobs as they are, lowest first.
+    pub layers: Vec<(Digest, Arc<dyn ReadAt>)>,
+}
+
 /// The files of an image, in a directory or in an archive.
 pub(crate) struct Store {
     /// The image as the user gave it.
@@ -86,10 +96,36 @@ impl Store {
     /// Reads the image.
     pub(crate) fn read(&self, kind: ImageKind, options: &OpenOptions) -> Result<Image, ArchiveError> {
         let (digest, blobs) = match kind {
-            ImageKind::Oci => oci::find(self, options)?,
+            ImageKind::Oci => {
+                let oci::Found { digest, layers, .. } = oci::find(self, options)?;
+                (digest, layers)
+            }
             ImageKind::Docker => docker::find(self, options)?,
         };
-        let layer::Layers { layers, notes, warnings } = layer::read(self, &blobs, options)?;
+        self.read_layers(digest, &blobs, options)
+    }
+
+    /// Reads an OCI image, and gives it as it lies there too: every blob has been checked against its digest then.
+    pub(crate) fn read_raw(&self, options: &OpenOptions) -> Result<(Image, Raw), ArchiveError> {
+        let oci::Found { digest, layers: blobs, manifest, config } = oci::find(self, options)?;
+        let mut layers = Vec::with_capacity(blobs.len());
+        for blob in &blobs {
+            let source = self.open(&blob.path)?;
+            let source =
+                source.ok_or_else(|| ArchiveError::document(&self.label, &blob.what, "is missing"))?;
+            layers.push((blob.blob.unwrap_or(blob.diff_id), source));
+        }
+        let image = self.read_layers(digest, &blobs, options)?;
+        Ok((image, Raw { digest, manifest, config, layers }))
+    }
+
+    fn read_layers(
+        &self,
+        digest: Digest,
+        blobs: &[layer::LayerBlob],
+        options: &OpenOptions,
+    ) -> Result<Image, ArchiveError> {
+        let layer::Layers { layers, notes, warnings } = layer::read(self, blobs, options)?;
         let digest = PendingDigest::known(digest, std::mem::take(&mut *self.watches()));
         Ok(Image { layers, digest, notes, warnings })
     }

@@ -39,6 +39,8 @@ pub enum InputKind {
     DockerArchive,
     /// A directory: the digest of a listing with the digests of all files.
     Directory,
+    /// A disk image: the digest of the file as it is.
+    Disk(Compression),
     /// A document that names other inputs: the digest of its bytes.
     Document,
 }

@@ -44,6 +44,13 @@ impl Local {
         }
     }
 
+    /// The file that holds the plain bytes.
+    pub(crate) fn file(&self) -> &File {
+        match &self.origin {
+            Origin::InPlace(watch, ..) | Origin::Decoded(_, watch) => watch.file(),
+        }
+    }
+
     /// What has to stay as it is for as long as the plain bytes are used.
     pub(crate) fn watch(self) -> Watch {
         match self.origin {

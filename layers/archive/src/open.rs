@@ -131,7 +131,7 @@ pub fn open_overlay(path: &Path, options: &OpenOptions) -> Result<Opened, Archiv
     Ok(tar_layer(label, local, tar))
 }
 
-fn is_layout(directory: &Path) -> bool {
+pub(crate) fn is_layout(directory: &Path) -> bool {
     directory.join("oci-layout").is_file() && directory.join("index.json").is_file()
 }
 
@@ -145,14 +145,14 @@ fn unrecognised_overlay(label: &str) -> ArchiveError {
 }
 
 /// A regular file as plain bytes.
-fn load(label: &str, file: File, options: &OpenOptions) -> Result<Local, ArchiveError> {
+pub(crate) fn load(label: &str, file: File, options: &OpenOptions) -> Result<Local, ArchiveError> {
     if !file.metadata().map_err(ArchiveError::io(label, "opening"))?.is_file() {
         return Err(unrecognised(label, "no regular file"));
     }
     local::load(label, file, options)
 }
 
-fn read_as_tar(label: &str, local: &Local) -> Result<TarMembers, ArchiveError> {
+pub(crate) fn read_as_tar(label: &str, local: &Local) -> Result<TarMembers, ArchiveError> {
     let head = local::head(label, &*local.source)?;
     if !is_tar(&head) {
         return Err(unrecognised(label, &describe(local.compression, &head)));

@@ -77,8 +77,18 @@ struct Candidate {
     platform: Platform,
 }
 
-/// Finds the image for the wanted architecture: the digest of its manifest, and its layers.
-pub(super) fn find(store: &Store, options: &OpenOptions) -> Result<(Digest, Vec<LayerBlob>), ArchiveError> {
+/// An image of a layout.
+pub(super) struct Found {
+    /// The digest of its manifest.
+    pub digest: Digest,
+    pub layers: Vec<LayerBlob>,
+    /// The bytes of both.
+    pub manifest: Vec<u8>,
+    pub config: Vec<u8>,
+}
+
+/// Finds the image for the wanted architecture.
+pub(super) fn find(store: &Store, options: &OpenOptions) -> Result<Found, ArchiveError> {
     let (bytes, _) = store.document("oci-layout")?;
     let layout: Layout = store.parse("`oci-layout`", &bytes)?;
     if !layout.image_layout_version.starts_with("1.") {
@@ -96,7 +106,12 @@ pub(super) fn find(store: &Store, options: &OpenOptions) -> Result<(Digest, Vec<
     let chosen = platform::choose(&store.label, options.architecture, &found)?;
     let Candidate { descriptor, digest, .. } = &search.candidates[chosen];
     let (manifest, config) = store.manifest(descriptor)?;
-    Ok((*digest, layers(store, &manifest, &config)?))
+    Ok(Found {
+        digest: *digest,
+        layers: layers(store, &manifest, &config)?,
+        manifest: store.described(descriptor)?,
+        config: store.described(&manifest.config)?,
+    })
 }
 
 /// A walk through the indexes of a layout.
