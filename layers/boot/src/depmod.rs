@@ -16,6 +16,7 @@ mod hash;
 mod index;
 mod output;
 mod search;
+mod select;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -29,6 +30,7 @@ use elf::Module;
 use search::Found;
 
 pub use check::Misfit;
+pub(crate) use select::{Selected, soft_names};
 
 /// What decoding one module may cost, in bytes. The largest are graphics drivers of about 100 MiB.
 const LIMITS: Limits = Limits { decoded: 512 << 20, memory: 128 << 20 };
@@ -225,4 +227,4 @@ fn decompressed(content: &Content) -> io::Result<Content> {
 
 #[cfg(test)]
 #[path = "depmod/tests.rs"]
-mod tests;
+pub(crate) mod tests;

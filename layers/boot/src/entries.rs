@@ -143,7 +143,7 @@ pub fn install(
     }
     let loader = find_loader(tree, kernel.architecture)?;
     let os_release = OsRelease::read(tree)?;
-    let token = token(tree, options, &os_release)?;
+    let token = token(tree, options.token, &os_release)?;
     check_configuration(tree)?;
     let mount_point = mount_point(tree, &token)?;
     let tries = tries(tree)?;
@@ -219,10 +219,10 @@ fn initrd_names(initrds: &[(TreePath, Content)]) -> Vec<String> {
 
 /// What entries are named after: the caller's wish, the administrator's, or the first candidate of
 /// `kernel-install` that does not identify a machine.
-fn token(tree: &Tree, options: &Options<'_>, os_release: &OsRelease) -> Result<String, EntryError> {
+pub(crate) fn token(tree: &Tree, wanted: Option<&str>, os_release: &OsRelease) -> Result<String, EntryError> {
     let configured = first_line(tree, "etc/kernel/entry-token")?;
     let candidates = [
-        (options.token.map(str::to_owned), "the options"),
+        (wanted.map(str::to_owned), "the options"),
         (configured, "`/etc/kernel/entry-token`"),
         (os_release.get("IMAGE_ID").map(str::to_owned), "`IMAGE_ID` in os-release"),
         (os_release.get("ID").map(str::to_owned), "`ID` in os-release"),

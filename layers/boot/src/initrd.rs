@@ -4,6 +4,7 @@
 //! buffer-format.rst). Only names matter here; content streams past, and reading ends once everything was seen.
 
 mod archive;
+pub mod compose;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -14,6 +15,13 @@ use crate::kernel::Kernel;
 
 /// More than the list of a kernel's built-in modules ever has, in bytes.
 const MAX_BUILTIN: u64 = 4 << 20;
+
+/// What sets verified devices up, and tells udev of them.
+const VERIFIES: [&str; 3] = [
+    "lib/systemd/systemd-veritysetup",
+    "lib/systemd/system-generators/systemd-veritysetup-generator",
+    "/95-dm-notify.rules",
+];
 
 /// What an initrd has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,6 +114,21 @@ pub fn check(
     Err(InitrdError::Missing { path: path.clone(), version, drivers: wanted.into_iter().collect() })
 }
 
+/// Whether systemd in an initrd sets up the devices that the command line says are to be verified
+/// (systemd-veritysetup-generator(8)). All of it is read, as long as one part is missing.
+///
+/// # Errors
+/// When the initrd cannot be read.
+pub fn verifies(path: &TreePath, content: &Content) -> Result<bool, InitrdError> {
+    let mut wanted: BTreeSet<&[u8]> = VERIFIES.map(str::as_bytes).into();
+    let read = archive::names(content, |name| {
+        wanted.retain(|end| !name.ends_with(end));
+        if wanted.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    read.map_err(|reason| InitrdError::Damaged { path: path.clone(), reason: reason.to_string() })?;
+    Ok(wanted.is_empty())
+}
+
 /// Goes through an initrd, takes every module that it has out of `wanted`, and stops when nothing is left to
 /// be learned.
 fn look(content: &Content, wanted: &mut BTreeSet<String>) -> std::io::Result<Facts> {
@@ -148,7 +171,7 @@ pub(crate) fn canonical(name: &str) -> String {
 }
 
 /// What is part of the kernel itself.
-fn builtin(tree: &Tree, kernel: &Kernel) -> Result<BTreeSet<String>, EditError> {
+pub(crate) fn builtin(tree: &Tree, kernel: &Kernel) -> Result<BTreeSet<String>, EditError> {
     let Some(modules) = &kernel.modules else { return Ok(BTreeSet::new()) };
     let text = tree.read(&modules.join(b"modules.builtin"), MAX_BUILTIN)?.unwrap_or_default();
     Ok(text.split(|byte| *byte == b'\n').filter_map(module_name).collect())

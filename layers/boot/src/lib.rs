@@ -8,10 +8,13 @@
 mod architecture;
 pub mod depmod;
 pub mod entries;
+pub mod grub;
 pub mod initrd;
 pub mod kernel;
 mod os_release;
+mod pattern;
 pub mod pe;
+pub mod sign;
 pub mod uki;
 pub mod version;
 

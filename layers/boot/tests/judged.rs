@@ -2,34 +2,20 @@
 // Judges are programs; a test says what it skips and ends where something fails.
 #![allow(clippy::disallowed_methods, clippy::print_stderr, clippy::unwrap_used)]
 
-use std::fs::File;
+mod support;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 
-use bake_base::{FileBytes, ReadAt};
 use bake_boot::depmod::{DepmodError, Misfit, Modules};
 use bake_boot::kernel::Kernel;
 use bake_boot::uki::{self, Parts};
 use bake_boot::{Architecture, OsRelease, entries, initrd, pe};
-use bake_tree::{Content, Directory, Follow, LayerId, Metadata, Node, Policy, Tree, TreePath};
+use bake_tree::{Content, Directory, Follow, LayerId, Metadata, Node, Tree, TreePath};
+use support::real;
 
 /// What every profile for virtual machines requires, and then some.
 const DRIVERS: [&str; 4] = ["virtio_pci", "virtio_blk", "nvme", "ext4"];
-
-/// The tree of a real root file system, if `ci/rootfs` has made it.
-fn real(name: &str) -> Option<Tree> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/rootfs").join(name);
-    let Ok(file) = File::open(&path) else {
-        eprintln!("skipped: {} is not there; `ci/rootfs` makes it", path.display());
-        return None;
-    };
-    let source: Arc<dyn ReadAt> = Arc::new(FileBytes::new(file).unwrap());
-    let tar = bake_archive::read_tar(name, &source).unwrap();
-    let mut tree = Tree::new();
-    tree.apply(tar.members, Policy::TAR).unwrap();
-    Some(tree)
-}
 
 fn run(program: &str, arguments: &[&str], directory: &Path) -> String {
     let output = Command::new(program).args(arguments).current_dir(directory).output().unwrap();

@@ -7,7 +7,7 @@ use crate::kernel::tests::debian;
 const VERMAGIC: &str = "vermagic=6.1.0-56-cloud-amd64 SMP preempt mod_unload modversions";
 
 /// A relocatable ELF file with what depmod looks at.
-fn module(info: &[&str], exports: &[&str], needs: &[(&str, u32)]) -> Vec<u8> {
+pub(crate) fn module(info: &[&str], exports: &[&str], needs: &[(&str, u32)]) -> Vec<u8> {
     let joined =
         |texts: &[&str]| texts.iter().flat_map(|text| [text.as_bytes(), b"\0"].concat()).collect::<Vec<u8>>();
     let mut names = vec![0];

@@ -56,12 +56,12 @@ pub fn append(
     }
     let mut bytes = stub.read_all(MAX_STUB)?;
     strip_symbols(&image, &mut bytes);
+    cut_behind_sections(&image, &mut bytes);
     for (name, text) in replacements {
         replace(&image, &mut bytes, name, text)?;
     }
     let file_alignment = u64::from(image.file_alignment);
     let headers_size = make_room(&image, &bytes, sections.len())?;
-    // Some linkers leave symbols or padding after the last section; new ones go behind at a round offset.
     let mut raw_offset = (bytes.len() as u64).next_multiple_of(file_alignment);
     let memory_alignment = u64::from(image.section_alignment).max(PAGE);
     let ends = image.sections.iter().map(|s| u64::from(s.virtual_address) + u64::from(s.virtual_size));
@@ -129,6 +129,14 @@ fn strip_symbols(image: &Image, bytes: &mut Vec<u8>) {
     put(header, field::SYMBOLS, 0);
     put(header, field::SYMBOL_COUNT, 0);
     header[field::CHARACTERISTICS] |= SYMBOLS_STRIPPED as u8;
+}
+
+/// Takes away what lies behind the last section, which nothing loads (arm64 stubs have what their linker did
+/// not place): between sections, no signature would cover it.
+fn cut_behind_sections(image: &Image, bytes: &mut Vec<u8>) {
+    let data = image.sections.iter().filter(|section| section.raw_size > 0);
+    let ends = data.map(|section| section.raw_offset as usize + section.raw_size as usize);
+    bytes.truncate(ends.max().unwrap_or(0).max(image.size_of_headers as usize));
 }
 
 /// Checks that the section headers have room up to the first byte of any section, and gives the headers' new

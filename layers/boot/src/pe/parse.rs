@@ -39,6 +39,8 @@ pub struct Image {
     pub(super) header: usize,
     /// Where the section headers lie.
     pub(super) section_headers: usize,
+    /// Where the directory entry lies that refers to signatures.
+    security: Option<usize>,
 }
 
 /// A section of an executable.
@@ -91,6 +93,7 @@ impl Image {
         }
         let sections_at = field::OPTIONAL + optional_size;
         let head = read(source, header, sections_at + count * field::section::SIZE)?;
+        let security = security(&head, sections_at);
         let image = Self {
             machine: u16_at(&head, field::MACHINE),
             subsystem: u16_at(&head, field::SUBSYSTEM),
@@ -98,11 +101,12 @@ impl Image {
             size_of_headers: u32_at(&head, field::HEADERS_SIZE),
             section_alignment: u32_at(&head, field::SECTION_ALIGNMENT),
             file_alignment: u32_at(&head, field::FILE_ALIGNMENT),
-            signatures: signatures(&head, sections_at),
+            signatures: security.and_then(|at| signatures(&head, at)),
             symbols: (u32_at(&head, field::SYMBOLS), u32_at(&head, field::SYMBOL_COUNT)),
             sections: head[sections_at..].chunks_exact(field::section::SIZE).map(section).collect(),
             header,
             section_headers: header + sections_at,
+            security: security.map(|at| header + at),
         };
         let alignments = [image.section_alignment, image.file_alignment];
         if alignments.iter().any(|alignment| !alignment.is_power_of_two() || *alignment > 1 << 20) {
@@ -122,6 +126,16 @@ impl Image {
     pub fn section(&self, name: &str) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name.as_bytes())
     }
+
+    /// Where the checksum lies in the file.
+    pub(crate) fn checksum_at(&self) -> usize {
+        self.header + field::CHECKSUM
+    }
+
+    /// Where the directory entry lies that refers to signatures, if the headers have one.
+    pub(crate) fn security_at(&self) -> Option<usize> {
+        self.security
+    }
 }
 
 fn read(source: &dyn ReadAt, at: usize, len: usize) -> Result<Vec<u8>, PeError> {
@@ -133,11 +147,12 @@ fn read(source: &dyn ReadAt, at: usize, len: usize) -> Result<Vec<u8>, PeError> 
     Ok(bytes)
 }
 
-fn signatures(head: &[u8], end: usize) -> Option<(u32, u32)> {
+fn security(head: &[u8], end: usize) -> Option<usize> {
     let at = field::DIRECTORIES + 8 * SECURITY;
-    if u32_at(head, field::DIRECTORY_COUNT) as usize <= SECURITY || at + 8 > end {
-        return None;
-    }
+    (u32_at(head, field::DIRECTORY_COUNT) as usize > SECURITY && at + 8 <= end).then_some(at)
+}
+
+fn signatures(head: &[u8], at: usize) -> Option<(u32, u32)> {
     let (offset, len) = (u32_at(head, at), u32_at(head, at + 4));
     (offset != 0 && len != 0).then_some((offset, len))
 }

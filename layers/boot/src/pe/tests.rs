@@ -51,6 +51,15 @@ fn a_symbol_table_at_the_end_is_taken_away() {
 }
 
 #[test]
+fn what_lies_behind_the_last_section_of_a_stub_is_taken_away() {
+    let mut bytes = executable(0x8664);
+    bytes.extend_from_slice(&[7; 700]);
+    let image = append(&Content::bytes(bytes), &[], &[section(".x", b"x", 0)]).unwrap();
+    assert_eq!(Image::parse(&image).unwrap().sections[1].raw_offset, 4608);
+    assert_eq!(image.len(), 4608 + 512);
+}
+
+#[test]
 fn a_replaced_section_keeps_its_place() {
     let stub = Content::bytes(executable(0x8664));
     let image = append(&stub, &[(".text", b"short".to_vec())], &[section(".x", b"x", 0)]).unwrap();
