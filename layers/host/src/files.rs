@@ -79,14 +79,19 @@ pub(crate) fn read_through(root: &Root, path: &TreePath, limit: u64) -> Result<O
             Err(Errno::INVAL | Errno::NOENT) => return read(root, &at, limit),
             result => result.map_err(Failure::io("reading", root.shown(&at)))?.into_bytes(),
         };
-        let from = if target.starts_with(b"/") { TreePath::root() } else { directory };
-        at = target.split(|byte| *byte == b'/').fold(from, |at, step| match step {
-            b"" | b"." => at,
-            b".." => at.split().map_or_else(TreePath::root, |(above, _)| above),
-            name => at.join(name),
-        });
+        at = follow(&directory, &target);
     }
     Err(Failure::new(format!("`{}` leads through too many links, or to the root", root.shown(path))))
+}
+
+/// Where a link in a directory leads, below the root.
+pub(crate) fn follow(directory: &TreePath, target: &[u8]) -> TreePath {
+    let from = if target.starts_with(b"/") { TreePath::root() } else { directory.clone() };
+    target.split(|byte| *byte == b'/').fold(from, |at, step| match step {
+        b"" | b"." => at,
+        b".." => at.split().map_or_else(TreePath::root, |(above, _)| above),
+        name => at.join(name),
+    })
 }
 
 /// As [`read`], by the name in a directory.

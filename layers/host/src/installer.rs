@@ -27,11 +27,11 @@ use crate::place::Root;
 use crate::product::Product;
 use crate::{Failure, InstallRoot, Role};
 
+pub(crate) use commit::Commit;
+pub(crate) use load::parse;
 pub use load::{Loaded, load};
 pub(crate) use secrets::read as read_secrets;
 pub use unpack::unpack;
-
-use commit::Commit;
 
 /// What is to be installed and where.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installe
     let secret_paths = integration::secret_paths(product).map_err(Failure::each)?;
     let secrets = request.secrets.as_ref().map(|tar| secrets::read(tar, &secret_paths)).transpose()?;
     let root = Root::open(&request.root)?;
-    let mut commit = Commit::begin(&root, &product.config_id)?;
+    let mut commit = Commit::begin(&root, Some(&product.config_id))?;
     let mut done = Vec::new();
     let mut say = |what: String| {
         step(&what);
@@ -108,7 +108,7 @@ pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installe
     };
     if !commit.is_staged() {
         let secrets = secret_paths.into_keys().collect();
-        let (mut tree, packages) = stage(product, bytes, &request.from, &root, &roles)?;
+        let (tree, packages) = stage(product, bytes, &request.from, &root, &roles)?;
         let belongings = Belongings {
             files: &files,
             secrets: &secrets,
@@ -116,15 +116,8 @@ pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installe
             users: &packages.users,
             state_directories: &packages.state_directories,
         };
-        let record = Laid::new(&root, &belongings.created())?.with(commit.made())?;
-        record.lay(&mut tree, &TreePath::root())?;
-        let tree = ValidTree::new(tree).map_err(Failure::each)?;
         say(format!("verified {} files", product.packages.len() + 1));
-        commit.stage(|label, directory| {
-            let home = directory.try_clone().map_err(Failure::io("opening", label))?;
-            extract_at(&tree, label, directory).map_err(|error| Failure::of(&error))?;
-            record.give(&home)
-        })?;
+        stage_root(&root, &mut commit, tree, &belongings)?;
         say("unpacked /opt/mesosphere".to_owned());
     }
     if !commit.is_done() {
@@ -135,6 +128,23 @@ pub fn install(request: &Request, step: &mut dyn FnMut(&str)) -> Result<Installe
     let wanted = Persistent { files: Some(files), secrets: secrets.collect(), roles };
     persist::persist(&root, &wanted, &mut say)?;
     Ok(Installed { config_id: product.config_id.clone(), already: done.is_empty(), done, notes })
+}
+
+/// Stages an install root with the record of everything that it is going to have outside of itself.
+pub(crate) fn stage_root(
+    root: &Root,
+    commit: &mut Commit<'_>,
+    mut tree: Tree,
+    belongings: &Belongings<'_>,
+) -> Result<(), Failure> {
+    let record = Laid::new(root, &belongings.created())?.with(commit.made())?;
+    record.lay(&mut tree, &TreePath::root())?;
+    let tree = ValidTree::new(tree).map_err(Failure::each)?;
+    commit.stage(|label, directory| {
+        let home = directory.try_clone().map_err(Failure::io("opening", label))?;
+        extract_at(&tree, label, directory).map_err(|error| Failure::of(&error))?;
+        record.give(&home)
+    })
 }
 
 /// The install root as a tree, made from verified archives.

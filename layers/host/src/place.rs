@@ -171,6 +171,12 @@ pub(crate) fn enter(directory: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno>
     rustix::fs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())
 }
 
+/// Opens a file by its name, which is no link, to have it on disk.
+pub(crate) fn open_file(directory: impl AsFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, OsStr::from_bytes(name), flags, Mode::empty())
+}
+
 /// Whether files can be made root's.
 pub(crate) fn is_superuser() -> bool {
     rustix::process::geteuid().is_root()

@@ -145,7 +145,7 @@ pub(crate) fn withdraw_units(
 
 /// Runs a program of the host that must succeed.
 #[expect(clippy::disallowed_methods, reason = "systemd's own programs make users and directories")]
-fn program(name: &str, arguments: &[&str]) -> Result<(), Failure> {
+pub(crate) fn program(name: &str, arguments: &[&str]) -> Result<(), Failure> {
     let shown = format!("{name} {}", arguments.join(" "));
     let output = Command::new(name).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| Failure::new(format!("running `{shown}` failed: {error}")))?;

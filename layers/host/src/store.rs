@@ -11,8 +11,8 @@ use bake_base::Digest;
 use crate::host::Host;
 use crate::{Failure, PackageId};
 
-pub(crate) use add::add_inside;
 pub use add::{Added, add, has, id_of};
+pub(crate) use add::{add_inside, add_tree};
 pub(crate) use package::{read, verify};
 pub use remove::remove;
 

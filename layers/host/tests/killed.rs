@@ -15,6 +15,8 @@ mod kills;
 #[allow(dead_code)]
 #[path = "../../../tests/support/listing.rs"]
 mod listing;
+#[path = "support/seed.rs"]
+mod planted;
 #[path = "killed/runs.rs"]
 mod runs;
 #[path = "killed/scene.rs"]

@@ -22,7 +22,6 @@ use super::load::parse;
 use crate::files::read_at;
 use crate::generation::{CURRENT, GENERATIONS, Generation, Number, PRODUCT, RECORD};
 use crate::place::{self, Root};
-use crate::product::Product;
 use crate::{Failure, Role, created};
 
 /// The directory that holds the install root, and its name there.
@@ -42,7 +41,7 @@ const LOST: &[u8] = b"lost+found";
 const INHERITED: [&str; 2] = ["system.posix_acl_default", "system.posix_acl_access"];
 
 /// An installation that has begun; its lock goes with it.
-pub(super) struct Commit<'a> {
+pub(crate) struct Commit<'a> {
     root: &'a Root,
     /// Holds the lock.
     parent: OwnedFd,
@@ -63,8 +62,8 @@ enum State {
 }
 
 impl<'a> Commit<'a> {
-    /// Locks the place and finds out what is there.
-    pub(super) fn begin(root: &'a Root, config_id: &str) -> Result<Self, Failure> {
+    /// Locks the place and finds out what is there, which is to have this configuration, if one is named.
+    pub(crate) fn begin(root: &'a Root, config_id: Option<&str>) -> Result<Self, Failure> {
         let mut made = created::above_home(root)?;
         let shown = root.shown(&place::path(PARENT));
         let parent = created::make_parent(root, &mut made)?;
@@ -86,26 +85,26 @@ impl<'a> Commit<'a> {
     }
 
     /// Whether the install root is in its place.
-    pub(super) fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// Whether all of it is on disk.
-    pub(super) fn is_staged(&self) -> bool {
+    pub(crate) fn is_staged(&self) -> bool {
         self.state != State::Nothing
     }
 
     /// The roles of the installation that is whole, be it in its place or not.
-    pub(super) fn roles(&self) -> Option<&BTreeSet<Role>> {
+    pub(crate) fn roles(&self) -> Option<&BTreeSet<Role>> {
         self.roles.as_ref()
     }
 
     /// Directories that were made for the install root.
-    pub(super) fn made(&self) -> &[TreePath] {
+    pub(crate) fn made(&self) -> &[TreePath] {
         &self.made
     }
 
-    fn look(&mut self, config_id: &str) -> Result<(), Failure> {
+    fn look(&mut self, config_id: Option<&str>) -> Result<(), Failure> {
         let io = |action| Failure::io(action, self.shown());
         let Some(stat) = place::stat(&self.parent, NAME).map_err(io("reading"))? else { return Ok(()) };
         let is_link = place::kind(&stat) == FileType::Symlink;
@@ -128,14 +127,7 @@ impl<'a> Commit<'a> {
         let moving =
             if has(MOVING) { Some(place::enter(&here, MOVING).map_err(io("opening"))?) } else { None };
         if has(LAST) || moving.is_some() {
-            let (product, generation) = self.record(&here, moving.as_ref())?;
-            if product.config_id != config_id {
-                return Err(Failure::new(format!(
-                    "`{}` has the configuration {}: expected {config_id}, or nothing there",
-                    self.shown(),
-                    product.config_id
-                )));
-            }
+            let generation = self.record(&here, moving.as_ref(), config_id)?;
             if generation.removing {
                 let shown = self.shown();
                 let message =
@@ -154,9 +146,14 @@ impl<'a> Commit<'a> {
         Ok(())
     }
 
-    /// What the installation that is there was made from, and what it is. While entries move, generations and the
-    /// link to the current one may be in either place.
-    fn record(&self, here: &OwnedFd, moving: Option<&OwnedFd>) -> Result<(Product, Generation), Failure> {
+    /// What the installation that is there is, which has to be made from this configuration, if one is named. While
+    /// entries move, generations and the link to the current one may be in either place.
+    fn record(
+        &self,
+        here: &OwnedFd,
+        moving: Option<&OwnedFd>,
+        config_id: Option<&str>,
+    ) -> Result<Generation, Failure> {
         let places = || [Some(here), moving].into_iter().flatten();
         let current = places().find_map(|place| rustix::fs::readlinkat(place, CURRENT, Vec::new()).ok());
         let number = current.and_then(|target| {
@@ -180,6 +177,7 @@ impl<'a> Commit<'a> {
         let whole = |name| read(name).ok_or_else(|| foreign(format!("no {name} of a current generation")));
         let generation = Generation::parse(&whole(RECORD)?);
         let generation = generation.map_err(|reason| foreign(format!("its {RECORD} {reason}")))?;
+        let Some(config_id) = config_id else { return Ok(generation) };
         let product = read(PRODUCT);
         let is_damaged = |vouched| product.as_deref().is_none_or(|bytes| Digest::of(bytes) != vouched);
         if generation.product.is_some_and(is_damaged) {
@@ -191,11 +189,18 @@ impl<'a> Commit<'a> {
         }
         let product = product.ok_or_else(|| foreign(format!("no {PRODUCT} of a current generation")))?;
         let product = parse(&product).map_err(|reason| foreign(format!("its {PRODUCT} {reason}")))?;
-        Ok((product, generation))
+        if product.config_id == config_id {
+            return Ok(generation);
+        }
+        Err(Failure::new(format!(
+            "`{}` has the configuration {}: expected {config_id}, or nothing there",
+            self.shown(),
+            product.config_id
+        )))
     }
 
     /// Unpacks into the stage with `unpack` and has everything on disk.
-    pub(super) fn stage(
+    pub(crate) fn stage(
         &mut self,
         unpack: impl FnOnce(&str, OwnedFd) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
@@ -237,7 +242,7 @@ impl<'a> Commit<'a> {
     }
 
     /// Takes the stage away after a failure, if its entries are not moving yet.
-    pub(super) fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         if self.state == State::Nothing {
             let _ = self.clear();
         }
@@ -250,7 +255,7 @@ impl<'a> Commit<'a> {
     }
 
     /// Puts what is staged into its place.
-    pub(super) fn finish(&mut self) -> Result<(), Failure> {
+    pub(crate) fn finish(&mut self) -> Result<(), Failure> {
         let finished = match &self.inside {
             None => (|| {
                 let name = OsStr::from_bytes(NAME);

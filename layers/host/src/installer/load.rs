@@ -34,7 +34,7 @@ pub fn load(path: &Path, sha256: Option<Digest>) -> Result<Loaded, Failure> {
 }
 
 /// What `bytes` say.
-pub(super) fn parse(bytes: &[u8]) -> Result<Product, String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Product, String> {
     let product: Product =
         serde_json::from_slice(bytes).map_err(|error| format!("is no product: {error}"))?;
     if product.schema != SCHEMA {

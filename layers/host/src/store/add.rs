@@ -152,6 +152,23 @@ fn open(host: &Host, archive: &Path, expected: Option<Digest>) -> Result<(Vec<Me
 fn put(host: &Host, id: &PackageId, members: Vec<Member>, policy: Policy) -> Result<Option<String>, Failure> {
     let mut tree = Tree::new();
     tree.apply(members, policy).map_err(Failure::each)?;
+    put_tree(host, id, tree)
+}
+
+/// Adds a package that is not there out of a tree that holds it and nothing else.
+///
+/// # Errors
+/// When it is no package, or not what its list of contents says.
+pub(crate) fn add_tree(
+    host: &Host,
+    _lock: &Lock,
+    id: &PackageId,
+    tree: Tree,
+) -> Result<Option<String>, Failure> {
+    put_tree(host, id, tree)
+}
+
+fn put_tree(host: &Host, id: &PackageId, tree: Tree) -> Result<Option<String>, Failure> {
     let read = of_tree(id, tree).map_err(Failure::each)?;
     check_id(&read.package)?;
     let digest = verify(&read, super::known(host)?.get(id).copied()).map_err(Failure::each)?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Calls that change nothing but the process itself.
-const HARMLESS: [&str; 66] = [
+const HARMLESS: [&str; 71] = [
     "access",
     "arch_prctl",
     "brk",
@@ -14,6 +14,7 @@ const HARMLESS: [&str; 66] = [
     "close",
     "close_range",
     "dup",
+    "dup2",
     "epoll_create1",
     "eventfd2",
     "execve",
@@ -52,7 +53,9 @@ const HARMLESS: [&str; 66] = [
     "mremap",
     "munmap",
     "newfstatat",
+    "pipe2",
     "poll",
+    "prctl",
     "pread64",
     "prlimit64",
     "read",
@@ -72,6 +75,8 @@ const HARMLESS: [&str; 66] = [
     "sysinfo",
     "umask",
     "uname",
+    "wait4",
+    "waitid",
 ];
 /// Calls that change files, directories and links, or have changes on disk.
 const CHANGING: [&str; 44] = [

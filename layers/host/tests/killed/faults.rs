@@ -126,6 +126,16 @@ fn a_role_that_is_learnt() {
 }
 
 #[test]
+fn a_seed_that_is_taken() {
+    fail_everywhere(runs::SEED_TAKEN);
+}
+
+#[test]
+fn another_seed_that_is_taken() {
+    fail_everywhere(runs::SEED_UPGRADING);
+}
+
+#[test]
 fn an_edit() {
     fail_everywhere(runs::EDIT);
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::planted;
 use crate::scene::{Kind, Run};
 use crate::wares::{ACTIVATE, ADD, INSTALL, INSTALL_NEUTRAL, UPGRADE, put};
 
@@ -64,6 +65,24 @@ pub const ROLE_LEARNT: Run = Run {
     before: &[INSTALL_NEUTRAL],
     then: |root| put(&root.join("proc/cmdline"), "quiet dcos.roles=master,slave\n", 0o644),
     command: "setup",
+};
+
+/// The first boot of a system whose image has the product in its `/usr`.
+pub const SEED_TAKEN: Run = Run {
+    name: "seed",
+    kind: Kind::Begin,
+    before: &[],
+    then: |root| planted::plant(&root.with_file_name("wares"), "serve", root),
+    command: "seed",
+};
+
+/// The first boot with another image.
+pub const SEED_UPGRADING: Run = Run {
+    name: "another seed",
+    kind: Kind::Begin,
+    before: &[INSTALL, "setup"],
+    then: |root| planted::plant(&root.with_file_name("wares"), "next", root),
+    command: "seed",
 };
 
 pub const EDIT: Run = Run {

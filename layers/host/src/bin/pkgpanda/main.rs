@@ -4,6 +4,8 @@ mod activation;
 mod audit;
 mod edit;
 mod global;
+mod identity;
+mod seed;
 mod setup;
 mod store;
 mod uninstall;
@@ -80,6 +82,12 @@ enum Command {
     Audit(audit::AuditArgs),
     /// Put back exactly what an audit finds different: what is missing or damaged, what is too much, permissions, owners, links
     Repair(audit::RepairArgs),
+    /// Give disk, partitions and file systems of a baked image ids of this machine's own; runs at every boot
+    #[command(hide = true)]
+    Identity(identity::IdentityArgs),
+    /// Take the product that the image of this system brings in its /usr, once; runs at every boot
+    #[command(hide = true)]
+    Seed,
 }
 
 #[derive(Debug, Args)]
@@ -151,6 +159,8 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Gc(args) => activation::gc(global, &args)?,
         Command::Audit(args) => return audit::audit(global, &args),
         Command::Repair(args) => return audit::repair(global, args),
+        Command::Identity(args) => identity::identity(global, &args)?,
+        Command::Seed => seed::seed(global)?,
         Command::List => store::list(global)?,
         Command::Fetch(args) => store::fetch(global, &args)?,
         Command::Add(args) => store::add(global, &args)?,
