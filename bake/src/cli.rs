@@ -23,7 +23,7 @@ pub enum Command {
     Tree(TreeArgs),
     /// Turns a configuration and a tree's artifacts into a serve directory with a bash installer
     Configure(Box<ConfigureArgs>),
-    /// Turns a root file system into a bootable disk image
+    /// Turns a root file system, or a vendor's disk image, into a bootable disk image
     Image(Box<ImageArgs>),
     /// Boots an image in QEMU, which leaves it untouched
     Boot(BootArgs),
@@ -198,16 +198,23 @@ Examples:
   bake image --rootfs rootfs.tar.zst --out images
   bake image --rootfs layout/ --arch arm64 --product bootstrap.tar.xz --role master --out images
   bake image --rootfs rootfs.tar --overlay site/ --format raw,qcow2 --plan
+  bake image --rootfs rootfs.tar --read-only usr --loader unified --out images
+  bake image --rootfs flatcar_production_image.bin.bz2 --product serve --role slave --out images
+  bake image --format sysext --profile flatcar --product serve --role slave --url https://example.org/ --out images
   bake image                      bakes every image of bake.toml
 
-Without --rootfs, bakes the images that bake.toml lists; flags override the file.")]
+Without --rootfs, bakes the images that bake.toml lists; flags override the file.
+
+Of a vendor's disk image (Flatcar's), one partition is written anew; every other byte stays as it is. A system extension
+is for hosts of which nothing is baked: a read-only file system with the product, and the configuration of Ignition that
+has them fetch it.")]
 pub struct ImageArgs {
     /// The images to bake, by the names in the spec file; all of them when none is named
     pub names: Vec<String>,
     /// The spec file [default: bake.toml, where there is one]
     #[arg(long, value_name = "FILE")]
     pub spec: Option<PathBuf>,
-    /// Root file system: a tar (plain, gzip, xz, zstd, bzip2), an OCI layout or docker archive, or a directory
+    /// Root file system: a tar (plain, gzip, xz, zstd, bzip2), an OCI layout or docker archive, a directory, or a vendor's disk image
     #[arg(long, value_name = "PATH")]
     pub rootfs: Option<PathBuf>,
     /// Architecture to take out of a multi-platform image
@@ -216,6 +223,9 @@ pub struct ImageArgs {
     /// Distribution family [default: by the root file system's os-release]
     #[arg(long)]
     pub profile: Option<String>,
+    /// Requirement of the profile that is not checked, by its name; may be repeated
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub skip: Vec<String>,
     /// Name of the image; its files are called after it [default: the profile's name]
     #[arg(long)]
     pub name: Option<String>,
@@ -231,9 +241,12 @@ pub struct ImageArgs {
     /// Role that every host of this image has; without it the image takes its role at boot; may be repeated
     #[arg(long, value_delimiter = ',')]
     pub role: Vec<String>,
-    /// Container formats, separated by commas [default: raw]
+    /// Container formats, separated by commas [default: raw]; `oci` alone for a layer on a bootable container image; or `sysext` (SquashFS) or `sysext-erofs` for a system extension, which takes no --rootfs
     #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
     pub format: Vec<String>,
+    /// Where hosts will fetch the system extension; behind a `/` at the end, its file's name is added
+    #[arg(long)]
+    pub url: Option<String>,
     /// Size of the disk, a whole number of GiB [default: the smallest that fits]
     #[arg(long)]
     pub size: Option<String>,
@@ -243,9 +256,27 @@ pub struct ImageArgs {
     /// Logical sector size in bytes; 4096 is for bare metal with 4Kn disks
     #[arg(long, value_enum)]
     pub sector_size: Option<SectorSizeArg>,
-    /// What the firmware starts [default: the profile's choice]
+    /// What the firmware starts [default: the first of the profile's that the root file system has]
     #[arg(long, value_enum)]
     pub loader: Option<LoaderArg>,
+    /// What is read-only, in a partition of its own that dm-verity guards: /usr, or all of the root but /var [default: none]
+    #[arg(long, value_enum, value_name = "PART")]
+    pub read_only: Option<ReadOnlyArg>,
+    /// The file system of the read-only part [default: erofs]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub read_only_format: Option<ReadOnlyFormatArg>,
+    /// Certificate (PEM) with which everything that UEFI starts is signed, by --sign-key or --signer
+    #[arg(long, value_name = "FILE", requires = "signs")]
+    pub sign_certificate: Option<PathBuf>,
+    /// Its key (PEM, RSA)
+    #[arg(long, value_name = "FILE", requires = "sign_certificate", group = "signs")]
+    pub sign_key: Option<PathBuf>,
+    /// Program that signs what it reads with the certificate's key (`openssl dgst -sha256 -sign KEY` does)
+    #[arg(long, value_name = "CMD", requires = "sign_certificate", group = "signs")]
+    pub signer: Option<String>,
+    /// Have systemd-boot give the certificate to machines that have no keys yet, on first boot
+    #[arg(long, requires = "sign_certificate")]
+    pub enroll: bool,
     /// Kernel argument behind the profile's; may be repeated
     #[arg(long, value_name = "ARG")]
     pub kernel_arg: Vec<String>,
@@ -305,6 +336,30 @@ pub enum LoaderArg {
     SystemdBoot,
     /// One unified kernel image
     Unified,
+    /// GRUB, started by BIOS and by the distribution's signed shim
+    Grub,
+}
+
+/// Parts of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReadOnlyArg {
+    /// Nothing, whatever the profile says
+    None,
+    /// /usr; the rest is ext4 that hosts write
+    Usr,
+    /// All of the root; /var is ext4 that hosts write
+    Root,
+}
+
+/// File systems of what is read-only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReadOnlyFormatArg {
+    /// As on any host; larger
+    Ext4,
+    /// Compressed, and the smallest
+    Squashfs,
+    /// Not compressed, and fast to read
+    Erofs,
 }
 
 /// Logical sector sizes.
@@ -340,13 +395,20 @@ pub struct BootArgs {
     /// Firmware of the machine
     #[arg(long, value_enum, default_value = "uefi")]
     pub firmware: FirmwareArg,
+    /// Store of the firmware's variables to begin with, keys of one's own in it, say [default: the firmware's]
+    #[arg(long, value_name = "FILE")]
+    pub variables: Option<PathBuf>,
     /// How the disk is attached
     #[arg(long, value_enum, default_value = "virtio")]
     pub disk: DiskArg,
+    /// Another disk of the machine, which stays as it is; may be repeated
+    #[arg(long, value_name = "IMAGE")]
+    pub attach: Vec<PathBuf>,
     /// Start a kernel and an initrd that are files here, with these arguments, instead of the image's loader
     #[arg(long, value_names = ["KERNEL", "INITRD", "ARGS"], num_args = 3)]
     pub kernel: Option<Vec<String>>,
-    /// Keep what the machine writes in this file and start from it the next time
+    /// Keep what the machine writes in this file, and its firmware's variables in FILE.variables, and start from them
+    /// the next time
     #[arg(long, value_name = "FILE")]
     pub keep: Option<PathBuf>,
     /// Size of the machine's disk [default: the image's]
@@ -370,6 +432,8 @@ pub enum FirmwareArg {
     Uefi,
     /// SeaBIOS
     Bios,
+    /// OVMF or AAVMF that starts only what is signed: by the keys that vendors have, or those of --variables
+    UefiSecureBoot,
 }
 
 /// How a virtual machine sees the disk.

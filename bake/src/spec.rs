@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bake_image::policy::{File, Kernel, Mount, Units, User};
-use bake_image::{HostPolicy, Loader, Size};
+use bake_image::{HostPolicy, Loader, ReadOnly, ReadOnlyFormat, Signing, Size};
 use serde::Deserialize;
+use toml::Table;
 use toml::de::{DeTable, DeValue};
 
 use crate::error::Failure;
@@ -23,6 +24,8 @@ pub struct Spec {
     pub images: Vec<ImageEntry>,
     /// Host policy of every image.
     pub policy: HostPolicy,
+    /// Profiles of its own, by name.
+    pub profiles: BTreeMap<String, Table>,
     /// How packages are built.
     pub build: Build,
     /// What recipes are built in, by the name that their `docker` field gives; `default` for the rest.
@@ -50,6 +53,8 @@ struct Document {
     files: BTreeMap<String, File>,
     #[serde(default)]
     mounts: BTreeMap<String, Mount>,
+    #[serde(default)]
+    profiles: BTreeMap<String, Table>,
     #[serde(default)]
     build: Build,
     #[serde(default)]
@@ -92,6 +97,8 @@ pub struct ImageEntry {
     pub arch: Option<String>,
     /// Distribution family.
     pub profile: Option<String>,
+    /// Requirements of the profile that are not checked.
+    pub skip: Vec<String>,
     /// Overlays, in order.
     pub overlays: Vec<PathBuf>,
     /// Whether directories among them keep owners, modes and times.
@@ -100,8 +107,10 @@ pub struct ImageEntry {
     pub product: Option<PathBuf>,
     /// Fixed roles.
     pub roles: Vec<String>,
-    /// Container formats.
+    /// Container formats, or the one of a system extension.
     pub formats: Vec<String>,
+    /// Where hosts fetch a system extension.
+    pub url: Option<String>,
     /// Size of the disk.
     pub size: Option<Size>,
     /// Percentage to leave free.
@@ -110,13 +119,33 @@ pub struct ImageEntry {
     pub sector_size: Option<u32>,
     /// Boot loader.
     pub loader: Option<Loader>,
+    /// What is read-only.
+    pub read_only: Option<ReadOnly>,
+    /// Its file system.
+    pub read_only_format: Option<ReadOnlyFormat>,
+    /// Who signs what UEFI starts.
+    pub sign: Option<Signing>,
     /// Newest time in the image.
     pub epoch: Option<u64>,
 }
 
 /// The keys that each table knows, by its path; `*` is a name that the user chooses.
 const KNOWN: [(&str, &[&str]); 9] = [
-    ("", &["format-revision", "image", "units", "kernel", "users", "files", "mounts", "build", "builders"]),
+    (
+        "",
+        &[
+            "format-revision",
+            "image",
+            "units",
+            "kernel",
+            "users",
+            "files",
+            "mounts",
+            "profiles",
+            "build",
+            "builders",
+        ],
+    ),
     (
         "image",
         &[
@@ -124,15 +153,20 @@ const KNOWN: [(&str, &[&str]); 9] = [
             "rootfs",
             "arch",
             "profile",
+            "skip",
             "overlays",
             "preserve",
             "product",
             "roles",
             "formats",
+            "url",
             "size",
             "free",
             "sector-size",
             "loader",
+            "read-only",
+            "read-only-format",
+            "sign",
             "epoch",
         ],
     ),
@@ -180,9 +214,10 @@ impl Spec {
             return Err(problems.join("\n  "));
         }
         let document: Document = toml::from_str(text).map_err(|error| error.to_string())?;
-        let Document { images, units, kernel, users, files, mounts, build, builders, .. } = document;
+        let Document { images, units, kernel, users, files, mounts, profiles, build, builders, .. } =
+            document;
         let policy = HostPolicy { units, kernel, users, files, mounts };
-        Ok(Self { images, policy, build, builders, directory: PathBuf::new() })
+        Ok(Self { images, policy, profiles, build, builders, directory: PathBuf::new() })
     }
 }
 
@@ -250,6 +285,8 @@ mod tests {
             formats = ["raw", "qcow2"]
             size = "4G"
             loader = "unified"
+            read-only = "usr"
+            read-only-format = "squashfs"
             [[image]]
             rootfs = "other.tar"
             [units]
@@ -269,6 +306,9 @@ mod tests {
             mirrors = { "https://upstream.example/" = "https://mirror.example/" }
             [builders.default]
             rootfs = "builder.tar"
+            [profiles.site]
+            inherits = "debian"
+            root = { label = "site" }
         "#;
         let spec = Spec::parse(text).unwrap();
         assert_eq!(spec.images.len(), 2);
@@ -276,12 +316,17 @@ mod tests {
             (spec.images[0].size, spec.images[0].loader),
             (Some(Size(4 << 30)), Some(Loader::Unified))
         );
+        assert_eq!(
+            (spec.images[0].read_only, spec.images[0].read_only_format),
+            (Some(ReadOnly::Usr), Some(ReadOnlyFormat::Squashfs))
+        );
         assert_eq!(spec.policy.units.enable, ["a.service"]);
         assert_eq!(spec.policy.mounts["/data"].kind, "xfs");
         assert_eq!(spec.build.timeout, Some(600));
         assert_eq!(spec.build.trusted_keys, ["keys/minisign.pub"]);
         assert_eq!(spec.build.mirrors["https://upstream.example/"], "https://mirror.example/");
         assert_eq!(spec.builders["default"].rootfs, Path::new("builder.tar"));
+        assert_eq!(spec.profiles["site"]["inherits"].as_str(), Some("debian"));
     }
 
     #[test]

@@ -28,6 +28,8 @@ struct Machine {
     board: &'static str,
     /// Firmware code and variable store, by the places where distributions keep them.
     firmware: &'static [(&'static str, &'static str)],
+    /// The same, of firmware that checks signatures and has the keys of vendors.
+    secure_firmware: &'static [(&'static str, &'static str)],
     firmware_package: &'static str,
 }
 
@@ -40,6 +42,10 @@ const X86_64: Machine = Machine {
         ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
         ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
     ],
+    secure_firmware: &[
+        ("/usr/share/OVMF/OVMF_CODE_4M.ms.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+        ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
+    ],
     firmware_package: "ovmf",
 };
 
@@ -51,6 +57,7 @@ const ARM64: Machine = Machine {
         ("/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"),
         ("/usr/share/edk2/aarch64/QEMU_EFI-pflash.raw", "/usr/share/edk2/aarch64/vars-template-pflash.raw"),
     ],
+    secure_firmware: &[("/usr/share/AAVMF/AAVMF_CODE.ms.fd", "/usr/share/AAVMF/AAVMF_VARS.ms.fd")],
     firmware_package: "qemu-efi-aarch64",
 };
 
@@ -127,28 +134,44 @@ fn command(args: &BootArgs, machine: &Machine, disk: &Path, scratch: &TempDir) -
         AccelArg::Tcg => ["tcg,thread=multi", "max"],
         AccelArg::Kvm => ["kvm", "host"],
     };
+    let is_pc = machine.board == X86_64.board;
+    let is_secure = args.firmware == FirmwareArg::UefiSecureBoot;
+    // Only code in system management mode may change the store that the keys are in.
+    let board = if is_secure && is_pc { "q35,smm=on" } else { machine.board };
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot"]);
-    command.args(["-machine", machine.board, "-accel", accel[0], "-cpu", accel[1], "-smp", "2"]);
+    command.args(["-machine", board, "-accel", accel[0], "-cpu", accel[1], "-smp", "2"]);
     command.args(["-m", &args.memory.to_string(), "-device", "virtio-rng-pci"]);
-    if args.firmware == FirmwareArg::Uefi {
-        let found = machine.firmware.iter().find(|(code, _)| Path::new(code).exists());
+    if args.firmware == FirmwareArg::Bios {
+        if !is_pc {
+            return Err(Failure::usage("--firmware bios: this image's architecture has no BIOS"));
+        }
+    } else {
+        let known = if is_secure { machine.secure_firmware } else { machine.firmware };
+        let found = known.iter().find(|(code, _)| Path::new(code).exists());
         let (code, variables) = found.ok_or_else(|| {
-            Failure::new(format!("no UEFI firmware is installed: install {}", machine.firmware_package))
+            Failure::new(format!("no such UEFI firmware is installed: install {}", machine.firmware_package))
         })?;
-        let store = scratch.path().join("variables.fd");
-        fs::copy(variables, &store).map_err(failed(&format!("copying `{variables}`")))?;
+        let variables = args.variables.as_deref().unwrap_or(Path::new(variables));
+        let store = variable_store(args, variables, scratch)?;
         command.args(["-drive", &format!("if=pflash,format=raw,unit=0,readonly=on,file={code}")]);
         command.args(["-drive", &format!("if=pflash,format=raw,unit=1,file={}", option(&store)?)]);
-    } else if machine.board != "q35" {
-        return Err(Failure::usage("--firmware bios: this image's architecture has no BIOS"));
+        if is_secure && is_pc {
+            command.args(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+        }
     }
     // What is written is thrown away or can be made again: syncing it would only cost time.
     let drive = format!("if=none,id=disk,format=qcow2,cache=unsafe,file={}", option(disk)?);
     let device = match args.disk {
-        DiskArg::Virtio => "virtio-blk-pci,drive=disk",
-        DiskArg::Nvme => "nvme,drive=disk,serial=bake",
+        DiskArg::Virtio => "virtio-blk-pci,drive=disk,bootindex=1",
+        DiskArg::Nvme => "nvme,drive=disk,serial=bake,bootindex=1",
     };
     command.args(["-drive", &drive, "-device", device]);
+    for (number, image) in args.attach.iter().enumerate() {
+        let format = open(image)?.format;
+        let drive =
+            format!("if=none,id=other{number},snapshot=on,format={},file={}", format.name(), option(image)?);
+        command.args(["-drive", &drive, "-device", &format!("virtio-blk-pci,drive=other{number}")]);
+    }
     for credential in &args.credential {
         if !credential.contains('=') {
             return Err(Failure::usage(format!("--credential: `{credential}`: expected NAME=VALUE")));
@@ -163,6 +186,22 @@ fn command(args: &BootArgs, machine: &Machine, disk: &Path, scratch: &TempDir) -
         command.args(["-kernel", kernel, "-initrd", initrd, "-append", arguments]);
     }
     Ok(command)
+}
+
+/// The machine's own store of variables, which begins as a copy of `first` and is kept with the disk.
+fn variable_store(args: &BootArgs, first: &Path, scratch: &TempDir) -> Result<PathBuf, Failure> {
+    let store = match &args.keep {
+        None => scratch.path().join("variables.fd"),
+        Some(disk) => {
+            let mut beside = disk.clone().into_os_string();
+            beside.push(".variables");
+            PathBuf::from(beside)
+        }
+    };
+    if !store.exists() {
+        fs::copy(first, &store).map_err(failed(&format!("copying `{}`", first.display())))?;
+    }
+    Ok(store)
 }
 
 /// A path as a value in QEMU's option syntax, in which a comma is doubled.

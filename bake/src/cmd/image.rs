@@ -1,15 +1,23 @@
 //! `bake image`.
 
-use std::collections::BTreeSet;
+mod extension;
+mod oci;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bake_base::{Epoch, json};
 use bake_boot::Architecture;
 use bake_disk::SectorSize;
 use bake_disk::container::Format;
-use bake_image::{HostPolicy, Image, ImageSpec, Loader, Manifest, Output, Plan, Size, Surroundings, compose};
+use bake_image::oci::FORMAT;
+use bake_image::vendor::extension::{ExtensionManifest, ExtensionPlan};
+use bake_image::{
+    HostPolicy, Image, ImageSpec, Loader, Manifest, Output, Plan, ReadOnly, ReadOnlyFormat, Signing, Size,
+    Surroundings, compose, vendor,
+};
 
-use crate::cli::{ArchArg, ImageArgs, LoaderArg, SectorSizeArg};
+use crate::cli::{ArchArg, ImageArgs, LoaderArg, ReadOnlyArg, ReadOnlyFormatArg, SectorSizeArg};
 use crate::cmd::SPEC;
 use crate::env;
 use crate::error::Failure;
@@ -25,11 +33,29 @@ const LARGEST: u64 = 8 << 40;
 /// The newest time that ext4 can hold (in 2446), in seconds since 1970.
 const NEWEST: u64 = (1 << 34) - (1 << 31) - 1;
 
+/// One thing to bake.
+enum Job {
+    Image(Box<ImageJob>),
+    Extension(Box<extension::Job>),
+}
+
 /// One image to bake and where it goes.
-struct Job {
+struct ImageJob {
     spec: ImageSpec,
     formats: Vec<Format>,
+    /// Whether it is a layer on a container image, and no disk.
+    is_layer: bool,
     directory: PathBuf,
+}
+
+impl Job {
+    /// Its name, if it was given one.
+    fn name(&self) -> Option<&str> {
+        match self {
+            Self::Image(job) => job.spec.name.as_deref(),
+            Self::Extension(job) => Some(&job.spec.name),
+        }
+    }
 }
 
 /// Bakes the image that the flags describe, or those of the spec file.
@@ -41,9 +67,20 @@ pub fn run(args: &ImageArgs) -> Result<(), Failure> {
     let several = jobs.len() > 1;
     let mut results = Vec::new();
     for job in jobs {
-        let name = job.spec.name.clone();
-        let result = bake(job, args, &surroundings, printer, &signals);
-        results.push(result.map_err(|failure| failure.within(name.as_deref().filter(|_| several)))?);
+        let result = match &job {
+            Job::Image(job) if job.is_layer => {
+                let made = oci::bake(&job.spec, &job.directory, args, &surroundings, printer, &signals);
+                made.map(Outcome::Layer)
+            }
+            Job::Image(job) => bake(job, args, &surroundings, printer, &signals),
+            Job::Extension(job) => {
+                extension::bake(job, args, &surroundings, printer, &signals).map(|made| match made {
+                    extension::Made::Planned(plan) => Outcome::ExtensionPlanned(Box::new(plan)),
+                    extension::Made::Written(manifest) => Outcome::ExtensionWritten(Box::new(manifest)),
+                })
+            }
+        };
+        results.push(result.map_err(|failure| failure.within(job.name().filter(|_| several)))?);
     }
     match results.as_slice() {
         _ if !args.json => Ok(()),
@@ -58,10 +95,13 @@ pub fn run(args: &ImageArgs) -> Result<(), Failure> {
 enum Outcome {
     Planned(Box<Plan>),
     Written(Box<Manifest>),
+    ExtensionPlanned(Box<ExtensionPlan>),
+    ExtensionWritten(Box<ExtensionManifest>),
+    Layer(oci::Outcome),
 }
 
 fn bake(
-    job: Job,
+    job: &ImageJob,
     args: &ImageArgs,
     surroundings: &Surroundings,
     printer: Printer,
@@ -69,9 +109,12 @@ fn bake(
 ) -> Result<Outcome, Failure> {
     let surroundings = Surroundings { scratch: existing_parent(&job.directory), ..surroundings.clone() };
     let bar = printer.bytes("decoding", None);
-    let composition = compose(&job.spec, &surroundings, &|bytes| bar.inc(bytes))?;
+    let image = if vendor::is_disk(&job.spec.rootfs)? {
+        vendor::compose(&job.spec, &surroundings, &|bytes| bar.inc(bytes))?.lay_out(surroundings.threads)?
+    } else {
+        compose(&job.spec, &surroundings, &|bytes| bar.inc(bytes))?.lay_out(surroundings.threads)?
+    };
     bar.finish_and_clear();
-    let image = composition.lay_out(surroundings.threads)?;
     image.warnings().iter().for_each(|warning| printer.note(warning));
     if args.plan {
         let plan = image.plan(&job.formats);
@@ -80,13 +123,13 @@ fn bake(
         }
         return Ok(Outcome::Planned(Box::new(plan)));
     }
-    let manifest = write(image, &job, args, &surroundings, printer, signals)?;
+    let manifest = write(image, job, args, &surroundings, printer, signals)?;
     Ok(Outcome::Written(Box::new(manifest)))
 }
 
 fn write(
     image: Image,
-    job: &Job,
+    job: &ImageJob,
     args: &ImageArgs,
     surroundings: &Surroundings,
     printer: Printer,
@@ -145,22 +188,26 @@ fn surroundings(args: &ImageArgs) -> Result<Surroundings, Failure> {
     })
 }
 
-/// What is to be baked: the flags alone with `--rootfs`, otherwise the spec file with the flags over it.
+/// What is to be baked: the flags alone with `--rootfs`, or with the product of an extension; otherwise the spec file
+/// with the flags over it.
 fn jobs(args: &ImageArgs) -> Result<Vec<Job>, Failure> {
     // Flags that describe an image leave a file that happens to lie here alone; a file that is named gives its policy.
-    let here = || Some(PathBuf::from(SPEC)).filter(|path| args.rootfs.is_none() && path.exists());
+    let is_alone = args.rootfs.is_some() || extension::is_asked(&args.format) && args.product.is_some();
+    let here = || Some(PathBuf::from(SPEC)).filter(|path| !is_alone && path.exists());
     let spec = args.spec.clone().or_else(here).as_deref().map(Spec::read).transpose()?;
-    if args.rootfs.is_some() {
+    if is_alone {
         if let Some(name) = args.names.first() {
             return Err(Failure::usage(format!(
-                "`{name}` is unexpected: with --rootfs the flags describe one image"
+                "`{name}` is unexpected: with --rootfs, or --format sysext and --product, the flags describe one image"
             )));
         }
-        let policy = spec.map(|spec| spec.policy).unwrap_or_default();
-        return Ok(vec![job(args, &ImageEntry::default(), Path::new(""), &policy, args.out.clone())?]);
+        let (policy, profiles) = spec.map(|spec| (spec.policy, spec.profiles)).unwrap_or_default();
+        let own = Own { policy: &policy, profiles: &profiles, directory: Path::new("") };
+        return Ok(vec![job(args, &ImageEntry::default(), own, args.out.clone())?]);
     }
     let Some(spec) = spec else {
-        let message = format!("nothing to bake: give --rootfs, or write a {SPEC}");
+        let missing = if extension::is_asked(&args.format) { "--product" } else { "--rootfs" };
+        let message = format!("nothing to bake: give {missing}, or write a {SPEC}");
         return Err(Failure::usage(message));
     };
     let mut jobs = Vec::new();
@@ -177,7 +224,8 @@ fn jobs(args: &ImageArgs) -> Result<Vec<Job>, Failure> {
         if !directories.insert(name.clone()) {
             return Err(Failure::usage(format!("two images of the spec file are called `{name}`")));
         }
-        jobs.push(job(args, entry, &spec.directory, &spec.policy, args.out.join(&name))?);
+        let own = Own { policy: &spec.policy, profiles: &spec.profiles, directory: &spec.directory };
+        jobs.push(job(args, entry, own, args.out.join(&name))?);
     }
     if let Some(name) = unknown.first() {
         return Err(Failure::usage(format!("no image of the spec file is called `{name}`")));
@@ -191,26 +239,39 @@ fn jobs(args: &ImageArgs) -> Result<Vec<Job>, Failure> {
     Ok(jobs)
 }
 
+/// What a spec file says of all its images.
+#[derive(Clone, Copy)]
+struct Own<'a> {
+    policy: &'a HostPolicy,
+    profiles: &'a BTreeMap<String, toml::Table>,
+    /// Where its relative paths start.
+    directory: &'a Path,
+}
+
 /// One image: the flags where they are given, otherwise the entry of the spec file.
-fn job(
-    args: &ImageArgs,
-    entry: &ImageEntry,
-    base: &Path,
-    policy: &HostPolicy,
-    directory: PathBuf,
-) -> Result<Job, Failure> {
-    let from_spec = |path: &PathBuf| base.join(path);
+fn job(args: &ImageArgs, entry: &ImageEntry, own: Own<'_>, directory: PathBuf) -> Result<Job, Failure> {
+    let names = if args.format.is_empty() { &entry.formats } else { &args.format };
+    if extension::is_asked(names) {
+        return extension::job(args, entry, own, directory).map(|job| Job::Extension(Box::new(job)));
+    }
+    if args.url.is_some() || entry.url.is_some() {
+        let message = "--url (in a spec file, `url`) is for system extensions: give --format sysext too";
+        return Err(Failure::usage(message));
+    }
+    let from_spec = |path: &PathBuf| own.directory.join(path);
     let rootfs = args.rootfs.clone().or_else(|| entry.rootfs.as_ref().map(from_spec));
     let rootfs = rootfs.ok_or_else(|| Failure::usage("an image of the spec file has no `rootfs`"))?;
     let overlays = match args.overlay.as_slice() {
         [] => entry.overlays.iter().map(from_spec).collect(),
         overlays => overlays.to_vec(),
     };
-    let mut policy = policy.clone();
+    let mut policy = own.policy.clone();
     policy.kernel.args.extend(args.kernel_arg.iter().cloned());
     let spec = ImageSpec {
         name: args.name.clone().or_else(|| entry.name.clone()),
         profile: args.profile.clone().or_else(|| entry.profile.clone()),
+        profiles: own.profiles.clone(),
+        skip: if args.skip.is_empty() { entry.skip.clone() } else { args.skip.clone() },
         rootfs,
         arch: architecture(args, entry)?,
         overlays,
@@ -219,6 +280,9 @@ fn job(
         roles: if args.role.is_empty() { entry.roles.clone() } else { args.role.clone() },
         policy,
         loader: args.loader.map(loader).or(entry.loader),
+        read_only: args.read_only.map(read_only).or(entry.read_only),
+        read_only_format: args.read_only_format.map(read_only_format).or(entry.read_only_format),
+        signing: signing(args, entry, own.directory),
         size: size(args, entry)?,
         free: args.free.or(entry.free).unwrap_or(FREE),
         sector_size: sector_size(args, entry)?,
@@ -227,9 +291,12 @@ fn job(
     if spec.free > 90 {
         return Err(Failure::usage(format!("free = {}: expected 0 to 90", spec.free)));
     }
-    let names = if args.format.is_empty() { &entry.formats } else { &args.format };
     let mut formats: Vec<Format> = Vec::new();
-    for name in names {
+    let is_layer = names.iter().any(|name| name == FORMAT);
+    if is_layer && names.iter().any(|name| name != FORMAT) {
+        return Err(Failure::usage("--format: `oci` is a container image and no disk: give it alone"));
+    }
+    for name in names.iter().filter(|_| !is_layer) {
         let format = name.parse().map_err(|error| Failure::usage(format!("--format: {error}")))?;
         if !formats.contains(&format) {
             formats.push(format);
@@ -238,7 +305,7 @@ fn job(
     if formats.is_empty() {
         formats.push(Format::RAW);
     }
-    Ok(Job { spec, formats, directory })
+    Ok(Job::Image(Box::new(ImageJob { spec, formats, is_layer, directory })))
 }
 
 fn architecture(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<Architecture>, Failure> {
@@ -254,10 +321,39 @@ fn architecture(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<Architect
     })
 }
 
+/// The flags, or the entry's with paths from where the spec file lies.
+fn signing(args: &ImageArgs, entry: &ImageEntry, base: &Path) -> Option<Signing> {
+    if let Some(certificate) = args.sign_certificate.clone() {
+        let (key, signer) = (args.sign_key.clone(), args.signer.clone());
+        return Some(Signing { certificate, key, signer, enroll: args.enroll });
+    }
+    let mut signing = entry.sign.clone()?;
+    signing.certificate = base.join(&signing.certificate);
+    signing.key = signing.key.map(|key| base.join(key));
+    Some(signing)
+}
+
 fn loader(arg: LoaderArg) -> Loader {
     match arg {
         LoaderArg::SystemdBoot => Loader::SystemdBoot,
         LoaderArg::Unified => Loader::Unified,
+        LoaderArg::Grub => Loader::Grub,
+    }
+}
+
+fn read_only(arg: ReadOnlyArg) -> ReadOnly {
+    match arg {
+        ReadOnlyArg::None => ReadOnly::None,
+        ReadOnlyArg::Usr => ReadOnly::Usr,
+        ReadOnlyArg::Root => ReadOnly::Root,
+    }
+}
+
+fn read_only_format(arg: ReadOnlyFormatArg) -> ReadOnlyFormat {
+    match arg {
+        ReadOnlyFormatArg::Ext4 => ReadOnlyFormat::Ext4,
+        ReadOnlyFormatArg::Squashfs => ReadOnlyFormat::Squashfs,
+        ReadOnlyFormatArg::Erofs => ReadOnlyFormat::Erofs,
     }
 }
 

@@ -145,6 +145,11 @@ impl<W: Write> DigestWriter<W> {
         Self { inner, hasher: Hasher::new(), count: 0 }
     }
 
+    /// What everything was written to, and the digest of it.
+    pub fn into_inner(self) -> (W, Digest) {
+        (self.inner, self.hasher.finish())
+    }
+
     /// The digest and the length of everything that was written.
     pub fn finish(self) -> (Digest, u64) {
         (self.hasher.finish(), self.count)

@@ -5,28 +5,39 @@ use std::path::Path;
 
 use bake_archive::{InputKind, Limits, OpenOptions, PendingDigest, open_overlay, open_rootfs};
 use bake_base::{Epoch, Ids};
+use bake_boot::grub::bios::BiosBoot;
 use bake_boot::{Architecture, OsRelease};
 use bake_disk::SectorSize;
 use bake_fs::fat;
-use bake_host::{PackageId, Role};
-use bake_tree::{Member, Policy, Timestamp, Tree, TreePath, ValidTree};
+use bake_host::{PackageId, PackageName, Role};
+use bake_tree::selinux::Labels;
+use bake_tree::{Member, Metadata, Policy, Timestamp, Tree, TreePath, ValidTree};
 
 use crate::bootable::{self, Bootable};
+use crate::error::path;
 use crate::host::{self, Growth};
+use crate::identity;
+use crate::immutable::{Immutable, Sealed, Verified};
 use crate::modules;
 use crate::normalise::{self, Change};
 use crate::policy;
 use crate::product::{self, Configured, Product};
-use crate::profile::{Loader, Profile};
+use crate::profile::{Loader, Profile, Profiles};
+use crate::require;
+use crate::signing::Signed;
 use crate::{Error, ImageSpec, Surroundings};
 
 /// A tree and everything that was decided about it.
 #[derive(Debug)]
 pub struct Composition {
     pub(crate) decisions: Decisions,
+    /// What hosts write.
     pub(crate) tree: ValidTree,
+    /// What they do not.
+    pub(crate) sealed: Option<Sealed>,
     pub(crate) esp_files: Vec<fat::File>,
     pub(crate) esp_directories: Vec<fat::Directory>,
+    pub(crate) bios: Option<BiosBoot>,
 }
 
 /// What was decided about an image, and from what.
@@ -44,6 +55,9 @@ pub struct Decisions {
     pub(crate) loader: Loader,
     pub(crate) kernel: String,
     pub(crate) command_line: String,
+    pub(crate) signed: Vec<Signed>,
+    pub(crate) immutable: Option<Immutable>,
+    pub(crate) verified: Option<Verified>,
     pub(crate) growth: Growth,
     pub(crate) changes: Vec<Change>,
     pub(crate) clamped_times: u64,
@@ -58,12 +72,12 @@ pub struct Decisions {
 }
 
 /// The layers as they are merged, and what is known of their inputs.
-struct Layers<'a> {
-    tree: Tree,
-    options: OpenOptions<'a>,
-    inputs: Vec<(&'static str, bake_archive::Input)>,
-    notes: Vec<String>,
-    warnings: Vec<String>,
+pub(crate) struct Layers<'a> {
+    pub tree: Tree,
+    pub options: OpenOptions<'a>,
+    pub inputs: Vec<(&'static str, bake_archive::Input)>,
+    pub notes: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// Merges everything that `spec` names and finds out how it boots. `progress` is told how many bytes of
@@ -76,30 +90,27 @@ pub fn compose(
     surroundings: &Surroundings,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Composition, Error> {
-    let options = OpenOptions {
-        architecture: match spec.arch {
-            Some(Architecture::Arm64) => "aarch64",
-            Some(Architecture::X86_64) | None => "x86_64",
-        },
-        cache: surroundings.cache.clone(),
-        scratch: surroundings.scratch.clone(),
-        paranoid: surroundings.paranoid,
-        limits: Limits { decoded: surroundings.max_decoded, memory: surroundings.max_decoder_memory },
-        threads: surroundings.threads,
-        preserve: true,
-        progress,
-    };
-    let (inputs, notes, warnings) = (Vec::new(), Vec::new(), Vec::new());
-    let mut layers = Layers { tree: Tree::new(), options, inputs, notes, warnings };
+    let mut layers = Layers::new(spec.arch, surroundings, progress);
     layers.rootfs(&spec.rootfs)?;
     let os_release = OsRelease::read(&layers.tree)?;
     if os_release.text().is_empty() {
         return Err(Error::NoOsRelease);
     }
+    let profiles = Profiles::new(&spec.profiles)?;
     let profile = match &spec.profile {
-        Some(name) => Profile::by_name(name)?,
-        None => Profile::for_os_release(&os_release)?,
+        Some(name) => profiles.by_name(name)?,
+        None => profiles.for_os_release(&os_release)?,
     };
+    if profile.vendor.is_some() {
+        let reason = "is for its vendor's disk image: give that one as root file system".to_owned();
+        return Err(Error::Profile { name: profile.name, reason });
+    }
+    if profile.layer.is_some() {
+        let reason = "is for container images that hosts are made of: give --format oci".to_owned();
+        return Err(Error::Profile { name: profile.name, reason });
+    }
+    require::check_names(&profile.requirements, &spec.skip)?;
+    let immutable = Immutable::of(spec, &profile)?;
     let newest = layers.tree.newest_time().unwrap_or(Timestamp::from_seconds(0));
     let epoch = spec.epoch.unwrap_or_else(|| Epoch::not_before(newest));
     let name = spec.name.clone().unwrap_or_else(|| profile.name.clone());
@@ -122,9 +133,15 @@ pub fn compose(
         configuration: None,
         packages: Vec::new(),
         roles: spec.roles.iter().cloned().collect::<BTreeSet<_>>().into_iter().collect(),
-        loader: spec.loader.unwrap_or(profile.boot.loader),
+        loader: match spec.loader {
+            Some(loader) => loader,
+            None => bootable::choose(&tree, &profile.boot.loaders, immutable.is_some()),
+        },
         kernel: String::new(),
         command_line: String::new(),
+        signed: Vec::new(),
+        immutable,
+        verified: None,
         growth: Growth::None,
         changes,
         clamped_times: 0,
@@ -146,29 +163,91 @@ pub fn compose(
         return Err(Error::Product("roles without a product mean nothing: give --product too".to_owned()));
     }
     spec.policy.apply(&mut tree, epoch)?;
+    if spec.product.is_some() {
+        let names: Vec<_> = decisions.packages.iter().map(PackageId::name).collect();
+        let names: BTreeSet<&str> = names.iter().map(PackageName::as_str).collect();
+        let rules = &decisions.profile.requirements;
+        decisions.notes.extend(require::check(&tree, rules, &names, &spec.skip, &spec.policy.mounts)?);
+    }
     modules::integrate(&mut tree, &decisions.profile.boot.drivers, surroundings.threads)?;
-    decisions.growth = host::integrate(&mut tree)?;
+    let last = decisions.last();
+    decisions.growth = host::integrate(&mut tree, last)?;
     if decisions.growth == Growth::None {
         let lacks = "the root file system has neither systemd-repart nor cloud-init's growpart";
-        decisions.notes.push(format!("the root will not grow on first boot: {lacks}"));
+        decisions.notes.push(format!("{last} will not grow on first boot: {lacks}"));
     }
-    let bootable = bootable::make(&mut tree, &decisions, &os_release, spec)?;
-    let Bootable { architecture, kernel, command_line, esp_files, esp_directories, fstab } = bootable;
+    if let Some(immutable) = immutable {
+        immutable.check(&tree)?;
+        decisions.notes.extend(immutable.prepare(&mut tree, decisions.growth)?);
+    }
+    let bootable = bootable::make(&mut tree, &decisions, spec, surroundings.threads)?;
+    let Bootable { architecture, kernel, command_line, esp, fstab, bios, warnings } = bootable;
     product::check_program(&tree, &decisions.packages, architecture)?;
+    decisions.notes.extend(warnings);
+    decisions.notes.extend(identity::integrate(&mut tree, &decisions, &esp.mount(), bios.is_some())?);
     decisions.architecture = architecture;
     decisions.kernel = kernel;
-    decisions.command_line = command_line;
     policy::write_fstab(&mut tree, &fstab, &spec.policy)?;
 
     let added: BTreeSet<TreePath> = tree.fresh().chain(changed).collect();
+    if let Some(labels) = Labels::read(&tree)? {
+        // The file system brings it anyway, without a label. All others get theirs anew, ours and the root file
+        // system's.
+        let above = if decisions.is_root_read_only() { "var/" } else { "" };
+        tree.make_directory(&path(&format!("{above}lost+found"))?, Metadata::root(0o700))?;
+        let report = labels.apply(&mut tree);
+        decisions.notes.extend(report.conflicts.iter().map(ToString::to_string));
+    }
     decisions.added = added.iter().map(TreePath::to_string).collect();
     decisions.removed = tree.gone().map(|path| path.to_string()).collect();
     decisions.clamped_times = tree.clamp_times(epoch);
+    // By paths from the root, as long as they are.
     let tree = ValidTree::new(tree).map_err(Error::Tree)?;
-    Ok(Composition { decisions, tree, esp_files, esp_directories })
+    let (writable, sealed) = match immutable {
+        None => (None, None),
+        Some(immutable) => {
+            let (writable, guarded) = immutable.split(tree.tree())?;
+            let guarded = ValidTree::new(guarded).map_err(Error::Tree)?;
+            let (sealed, verified) = immutable.seal(&guarded, &decisions, surroundings)?;
+            decisions.verified = Some(verified);
+            (Some(ValidTree::new(writable).map_err(Error::Tree)?), Some(sealed))
+        }
+    };
+    let root_hash = sealed.as_ref().map(|sealed| sealed.verity.root_hash());
+    let arguments = immutable.zip(root_hash).map(|(immutable, root_hash)| immutable.arguments(root_hash));
+    decisions.command_line =
+        arguments.iter().chain([&command_line]).map(String::as_str).collect::<Vec<_>>().join(" ");
+    let esp = esp.fill(tree.tree(), &decisions, &os_release, spec.signing.as_ref())?;
+    decisions.signed = esp.signed;
+    let tree = writable.unwrap_or(tree);
+    let (esp_files, esp_directories) = (esp.files, esp.directories);
+    Ok(Composition { decisions, tree, sealed, esp_files, esp_directories, bios })
 }
 
-impl Layers<'_> {
+impl<'a> Layers<'a> {
+    /// None yet.
+    pub fn new(
+        arch: Option<Architecture>,
+        surroundings: &Surroundings,
+        progress: &'a (dyn Fn(u64) + Sync),
+    ) -> Self {
+        let options = OpenOptions {
+            architecture: match arch {
+                Some(Architecture::Arm64) => "aarch64",
+                Some(Architecture::X86_64) | None => "x86_64",
+            },
+            cache: surroundings.cache.clone(),
+            scratch: surroundings.scratch.clone(),
+            paranoid: surroundings.paranoid,
+            limits: Limits { decoded: surroundings.max_decoded, memory: surroundings.max_decoder_memory },
+            threads: surroundings.threads,
+            preserve: true,
+            progress,
+        };
+        let (inputs, notes, warnings) = (Vec::new(), Vec::new(), Vec::new());
+        Self { tree: Tree::new(), options, inputs, notes, warnings }
+    }
+
     fn rootfs(&mut self, path: &Path) -> Result<(), Error> {
         let opened = open_rootfs(path, &self.options)?;
         self.take("rootfs", path, opened.inputs, opened.notes, opened.warnings);
@@ -176,7 +255,7 @@ impl Layers<'_> {
         opened.layers.into_iter().try_for_each(|(members, policy)| self.apply(path, members, policy))
     }
 
-    fn overlay(&mut self, path: &Path, preserve: bool) -> Result<(), Error> {
+    pub fn overlay(&mut self, path: &Path, preserve: bool) -> Result<(), Error> {
         self.options.preserve = preserve;
         let opened = open_overlay(path, &self.options)?;
         self.take("overlay", path, opened.inputs, opened.notes, opened.warnings);
@@ -187,8 +266,9 @@ impl Layers<'_> {
         Ok(())
     }
 
-    fn product(&mut self, path: &Path, roles: &[String]) -> Result<Product, Error> {
+    pub fn product(&mut self, path: &Path, roles: &[String]) -> Result<Product, Error> {
         let roles = product::parse_roles(roles)?;
+        product::check_place(&self.tree)?;
         if let Some(document) = product::document(path) {
             return self.configured(path, &document, roles);
         }
@@ -224,7 +304,7 @@ impl Layers<'_> {
         Ok(product)
     }
 
-    fn take(
+    pub fn take(
         &mut self,
         role: &'static str,
         path: &Path,
@@ -240,14 +320,14 @@ impl Layers<'_> {
         self.notes.extend(notes.into_iter().map(|note| format!("{role} {name}: {note}")));
     }
 
-    fn apply(&mut self, path: &Path, members: Vec<Member>, policy: Policy) -> Result<(), Error> {
+    pub fn apply(&mut self, path: &Path, members: Vec<Member>, policy: Policy) -> Result<(), Error> {
         let layer = || path.display().to_string();
         self.tree.apply(members, policy).map_err(|problems| Error::Merge { layer: layer(), problems })
     }
 }
 
 /// Names become file names and part of ids.
-fn check_name(name: &str) -> Result<(), Error> {
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     let known = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     if !name.is_empty() && name.len() <= 64 && name.chars().all(known) && !name.starts_with(['.', '-']) {
         return Ok(());

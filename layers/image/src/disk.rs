@@ -1,17 +1,34 @@
 //! From a composed tree to a disk: sizes, places, ids; every number decided, nothing written.
 
-use bake_base::Uuid;
+use bake_base::{LayoutBuilder, Uuid};
 use bake_boot::Architecture;
-use bake_disk::{DiskSpec, PartitionSpec, Size, discoverable};
+use bake_disk::verity::Guarded;
+use bake_disk::{ALIGNMENT, DiskSpec, PartitionSpec, SectorSize, Size, discoverable};
 use bake_fs::{ext4, fat};
 
 use crate::Error;
 use crate::compose::{Composition, Decisions};
+use crate::immutable::Sealed;
+use crate::profile::Loader;
 
-/// Number of the EFI system partition.
-const ESP_NUMBER: u32 = 1;
-/// Number of the root partition: the last on the disk, so that it can grow.
-const ROOT_NUMBER: u32 = 2;
+/// Size of the partition that GRUB's core image lies in, in bytes: more than a BIOS can load.
+const BIOS_SIZE: u64 = ALIGNMENT;
+/// Where that partition begins, and how many sectors of 512 bytes it has: it is the first one.
+pub(crate) const BIOS_SECTORS: (u64, u64) = (ALIGNMENT / 512, BIOS_SIZE / 512);
+
+/// Whether the disk has a partition for GRUB's core image. A BIOS knows sectors of 512 bytes only.
+pub(crate) fn has_bios_partition(decisions: &Decisions, architecture: Architecture) -> bool {
+    decisions.loader == Loader::Grub
+        && architecture == Architecture::X86_64
+        && decisions.sector_size == SectorSize::Bytes512
+}
+
+/// Numbers of the EFI system partition and of the one that hosts write: the last on the disk, so that it can grow.
+pub(crate) fn numbers(decisions: &Decisions, has_bios_partition: bool) -> (u32, u32) {
+    let esp = 1 + u32::from(has_bios_partition);
+    let guarded = if decisions.immutable.is_some() { 2 } else { 0 };
+    (esp, esp + guarded + 1)
+}
 
 /// An image of which every byte is decided.
 #[derive(Debug)]
@@ -26,9 +43,8 @@ impl Composition {
     /// # Errors
     /// When a file system cannot hold its entries, or the asked size does not hold the image.
     pub fn lay_out(self, threads: usize) -> Result<Image, Error> {
-        let Self { decisions, tree, esp_files, esp_directories } = self;
+        let Self { decisions, tree, sealed, esp_files, esp_directories, bios } = self;
         let profile = &decisions.profile;
-        let ids = &decisions.ids;
         let esp_size = profile.disk.esp_size.0;
         let esp = fat::layout(
             &esp_files,
@@ -41,41 +57,90 @@ impl Composition {
                 epoch: decisions.epoch,
             },
         )?;
-        let plan = ext4::plan(&tree, &root_options(&decisions, threads))?;
-        let len = choose_size(&plan, esp_size, decisions.size, decisions.free)?;
-        let root_len = bake_disk::rest_of_disk(len, &[esp_size])?;
-        let root = plan.layout(root_len)?;
-        let root_type = match decisions.architecture {
-            Architecture::X86_64 => discoverable::ROOT_X86_64,
-            Architecture::Arm64 => discoverable::ROOT_ARM64,
+        let last = decisions.last();
+        let plan = ext4::plan(&tree, &ext4_options(&decisions, last, threads))?;
+        let guarded = sealed.as_ref().map(|sealed| [sealed.layout.len(), sealed.verity.layout().len()]);
+        let before: Vec<u64> =
+            bios.iter().map(|_| BIOS_SIZE).chain([esp_size]).chain(guarded.into_iter().flatten()).collect();
+        let len = choose_size(&plan, &before, decisions.size, decisions.free)?;
+        let last_len = bake_disk::rest_of_disk(len, &before)?;
+        let writable = plan.layout(last_len)?;
+        let last_type = match (last, decisions.architecture) {
+            ("var", _) => discoverable::VAR,
+            (_, Architecture::X86_64) => discoverable::ROOT_X86_64,
+            (_, Architecture::Arm64) => discoverable::ROOT_ARM64,
         };
         let partition = |number, type_guid, name: &str, size, layout| PartitionSpec {
             number,
             type_guid,
-            guid: ids.uuid(&format!("partition {name}")),
+            guid: decisions.partition_guid(name),
             name: name.to_owned(),
             attributes: 0,
             size,
             layout,
         };
-        let spec = DiskSpec {
-            guid: ids.uuid("disk"),
-            sector_size: decisions.sector_size,
-            len,
-            partitions: vec![
-                partition(ESP_NUMBER, discoverable::ESP, "esp", Size::Bytes(esp_size), esp),
-                partition(ROOT_NUMBER, root_type, "root", Size::Rest, root),
-            ],
-        };
+        let (esp_number, last_number) = numbers(&decisions, bios.is_some());
+        let mut partitions = Vec::new();
+        let mut boot_code = None;
+        if let Some(bios) = bios {
+            let mut content = LayoutBuilder::new();
+            let core = bios.core.len() as u64;
+            content.push_bytes(0, bios.core);
+            let core = content.finish(core).map_err(bake_disk::DiskError::Layout)?;
+            partitions.push(partition(1, discoverable::BIOS_BOOT, "bios", Size::Bytes(BIOS_SIZE), core));
+            boot_code = Some(bios.mbr_code);
+        }
+        partitions.push(partition(esp_number, discoverable::ESP, "esp", Size::Bytes(esp_size), esp));
+        if let (Some(immutable), Some(Sealed { layout, verity })) = (decisions.immutable, sealed) {
+            let (of_data, of_hashes) = immutable.types(decisions.architecture);
+            let (data, hashes) = (verity.data_guid(), verity.hash_guid());
+            for (number, type_guid, guid, name, layout) in [
+                (esp_number + 1, of_data, data, immutable.name(), layout),
+                (esp_number + 2, of_hashes, hashes, immutable.verity_name(), verity.layout().clone()),
+            ] {
+                let size = Size::Bytes(layout.len());
+                let found_by_hash = partition(number, type_guid, name, size, layout);
+                let attributes = discoverable::READ_ONLY;
+                partitions.push(PartitionSpec { guid, attributes, ..found_by_hash });
+            }
+        }
+        partitions.push(partition(last_number, last_type, last, Size::Rest, writable));
+        let guid = decisions.disk_guid();
+        let spec = DiskSpec { guid, sector_size: decisions.sector_size, len, boot_code, partitions };
         let disk = spec.build()?;
         Ok(Image { decisions, disk })
     }
 }
 
 impl Decisions {
-    /// UUID of the root file system.
+    /// UUID of the root file system, where hosts write it.
     pub(crate) fn root_uuid(&self) -> Uuid {
-        self.ids.uuid("root file system")
+        self.file_system_uuid("root")
+    }
+
+    /// UUID of the file system in the partition of this name.
+    pub(crate) fn file_system_uuid(&self, name: &str) -> Uuid {
+        self.ids.uuid(&format!("{name} file system"))
+    }
+
+    /// The partition that hosts write.
+    pub(crate) fn last(&self) -> &'static str {
+        if self.is_root_read_only() { "var" } else { "root" }
+    }
+
+    /// Whether the root is read-only as a whole.
+    pub(crate) fn is_root_read_only(&self) -> bool {
+        self.immutable.is_some_and(|immutable| immutable.part == Guarded::Root)
+    }
+
+    /// GUID of the disk.
+    pub(crate) fn disk_guid(&self) -> Uuid {
+        self.ids.uuid("disk")
+    }
+
+    /// GUID of the partition of this name.
+    pub(crate) fn partition_guid(&self, name: &str) -> Uuid {
+        self.ids.uuid(&format!("partition {name}"))
     }
 
     /// Serial number of the EFI system partition's file system.
@@ -84,12 +149,13 @@ impl Decisions {
     }
 }
 
-fn root_options(decisions: &Decisions, threads: usize) -> ext4::Options {
+/// What an ext4 in the partition of this name is: what the profile says of a root.
+pub(crate) fn ext4_options(decisions: &Decisions, name: &str, threads: usize) -> ext4::Options {
     let root = &decisions.profile.root;
     ext4::Options {
-        uuid: decisions.root_uuid(),
-        hash_seed: decisions.ids.uuid("root hash seed"),
-        label: root.label.clone(),
+        uuid: decisions.file_system_uuid(name),
+        hash_seed: decisions.ids.uuid(&format!("{name} hash seed")),
+        label: if name == "root" { root.label.clone() } else { name.to_owned() },
         epoch: decisions.epoch,
         journal_bytes: root.journal.0,
         inodes_per_group: root.inodes_per_group,
@@ -100,10 +166,10 @@ fn root_options(decisions: &Decisions, threads: usize) -> ext4::Options {
     }
 }
 
-/// The asked size of the disk if it holds the root file system; else the smallest whole number of GiB that
+/// The asked size of the disk if it holds the last file system after partitions of the sizes `before`; else the smallest whole number of GiB that
 /// also leaves `free` percent of it free.
-fn choose_size(plan: &ext4::Plan<'_>, esp: u64, asked: Option<u64>, free: u8) -> Result<u64, Error> {
-    let smallest = bake_disk::smallest_disk(&[esp, plan.minimum_size()])?;
+fn choose_size(plan: &ext4::Plan<'_>, before: &[u64], asked: Option<u64>, free: u8) -> Result<u64, Error> {
+    let smallest = bake_disk::smallest_disk(&[before, &[plan.minimum_size()]].concat())?;
     if let Some(asked) = asked {
         let gib = |bytes: u64| format!("{} GiB", bytes / bake_disk::GIB);
         if asked < smallest {
@@ -113,13 +179,13 @@ fn choose_size(plan: &ext4::Plan<'_>, esp: u64, asked: Option<u64>, free: u8) ->
     }
     let mut len = smallest;
     loop {
-        let root = bake_disk::rest_of_disk(len, &[esp])?;
+        let root = bake_disk::rest_of_disk(len, before)?;
         if u128::from(plan.free_bytes(root)?) * 100 >= u128::from(root) * u128::from(free) {
             return Ok(len);
         }
         // What is missing, were the file system's own structures free: never more than is needed.
         let used = root - plan.free_bytes(root)?;
         let wanted = (u128::from(used) * 100).div_ceil(100 - u128::from(free)) as u64;
-        len = bake_disk::smallest_disk(&[esp, wanted])?.max(len + bake_disk::GIB);
+        len = bake_disk::smallest_disk(&[before, &[wanted]].concat())?.max(len + bake_disk::GIB);
     }
 }

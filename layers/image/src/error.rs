@@ -17,12 +17,37 @@ pub enum Error {
         /// What there is.
         known: String,
     },
+    /// A profile makes no sense.
+    #[error("the profile `{name}` {reason}")]
+    Profile {
+        /// Which.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The root file system lacks what the product needs. There are no more of these than rules, and all are told.
+    #[error("the product would not run on this root file system:\n  {}", .0.join("\n  "))]
+    Requirements(Vec<String>),
     /// No profile is for this distribution.
     #[error("no profile is for a root file system with ID `{id}` in its os-release: name one with --profile")]
     NoProfile {
         /// `ID` and `ID_LIKE`.
         id: String,
     },
+    /// A vendor's disk cannot be baked into.
+    #[error("the disk image `{file}` cannot be used: {reason}")]
+    Vendor {
+        /// The file.
+        file: String,
+        /// Why, and what would help.
+        reason: String,
+    },
+    /// No profile is for a vendor's disk with these partitions.
+    #[error(
+        "no profile is for a disk with these partitions: name one with --profile, or give a root file system as tar, \
+         directory or container image"
+    )]
+    NoVendorProfile,
     /// The root file system has no `os-release`.
     #[error("the root file system has no /etc/os-release or /usr/lib/os-release: is it a root file system?")]
     NoOsRelease,
@@ -73,6 +98,26 @@ pub enum Error {
     /// systemd-boot cannot be set up.
     #[error(transparent)]
     Entry(#[from] bake_boot::entries::EntryError),
+    /// The tree's SELinux policy cannot be read.
+    #[error(transparent)]
+    Labels(#[from] bake_tree::selinux::LabelError),
+    /// No initrd can be made.
+    #[error(transparent)]
+    Compose(#[from] bake_boot::initrd::compose::ComposeError),
+    /// There is nobody to sign.
+    #[error(transparent)]
+    Signer(#[from] bake_boot::sign::SignError),
+    /// A program cannot be signed.
+    #[error("`{path}` of the EFI system partition cannot be signed: {source}")]
+    Sign {
+        /// Which.
+        path: TreePath,
+        /// Why.
+        source: bake_boot::sign::SignError,
+    },
+    /// GRUB cannot be set up.
+    #[error(transparent)]
+    Grub(#[from] bake_boot::grub::GrubError),
     /// There can be no unified kernel image.
     #[error(transparent)]
     Unified(#[from] bake_boot::uki::UkiError),
@@ -82,6 +127,27 @@ pub enum Error {
     /// The EFI system partition cannot be laid out.
     #[error(transparent)]
     Fat(#[from] bake_fs::fat::Error),
+    /// A system extension cannot be laid out as SquashFS.
+    #[error("the system extension cannot be written as SquashFS: {0}")]
+    Squashfs(#[from] bake_fs::squashfs::Error),
+    /// A system extension cannot be laid out as EROFS.
+    #[error("the system extension cannot be written as EROFS: {0}")]
+    Erofs(#[from] bake_fs::erofs::Error),
+    /// The read-only part cannot be laid out.
+    #[error(
+        "the read-only {place}, from which on paths are counted, cannot be written as {format}: {reason}"
+    )]
+    ReadOnly {
+        /// Which part.
+        place: String,
+        /// As what.
+        format: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The read-only part has no hash tree.
+    #[error(transparent)]
+    Verity(#[from] bake_disk::verity::VerityError),
     /// The disk cannot be laid out.
     #[error(transparent)]
     Disk(#[from] bake_disk::DiskError),

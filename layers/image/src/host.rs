@@ -9,8 +9,6 @@ use crate::units;
 /// Makes the host keys that are missing, before anything listens; does nothing once they are there.
 const HOST_KEYS: (&str, &str) =
     ("etc/systemd/system/ssh-host-keys.service", include_str!("host/ssh-host-keys.service"));
-/// Grows the root partition to the end of the disk (repart.d(5)).
-const GROW_PARTITION: (&str, &str) = ("etc/repart.d/50-root.conf", "[Partition]\nType=root\n");
 
 /// How the root partition grows on first boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -20,15 +18,18 @@ pub enum Growth {
     Repart,
     /// cloud-init's growpart does both; nothing is added.
     CloudInit,
+    /// What the vendor of the disk has for it.
+    Vendor,
     /// The root file system has neither.
     None,
 }
 
-/// Adds what first boot needs, and tells how the root will grow.
+/// Adds what first boot needs, and tells how `last` will grow, the partition that hosts write: `root`, or `var` where
+/// that one is read-only.
 ///
 /// # Errors
 /// When something else is where the units go.
-pub fn integrate(tree: &mut Tree) -> Result<Growth, Error> {
+pub fn integrate(tree: &mut Tree, last: &str) -> Result<Growth, Error> {
     empty_machine_id(tree)?;
     let has = |tree: &Tree, name: &str| -> Result<bool, Error> {
         Ok(tree.lookup(&path(name)?, Follow::Last).is_some())
@@ -39,7 +40,8 @@ pub fn integrate(tree: &mut Tree) -> Result<Growth, Error> {
         put(tree, HOST_KEYS)?;
         units::enable(tree, "ssh-host-keys.service", &mut Vec::new())?;
     }
-    let growth = if has(tree, "usr/bin/growpart")? && has(tree, "usr/bin/cloud-init")? {
+    // cloud-init grows what is mounted on `/` alone.
+    let growth = if last == "root" && has(tree, "usr/bin/growpart")? && has(tree, "usr/bin/cloud-init")? {
         Growth::CloudInit
     } else if has(tree, "usr/bin/systemd-repart")? && has(tree, "usr/lib/systemd/systemd-growfs")? {
         Growth::Repart
@@ -47,7 +49,8 @@ pub fn integrate(tree: &mut Tree) -> Result<Growth, Error> {
         Growth::None
     };
     if growth == Growth::Repart {
-        put(tree, GROW_PARTITION)?;
+        // To the end of the disk (repart.d(5)).
+        put(tree, (&format!("etc/repart.d/50-{last}.conf"), &format!("[Partition]\nType={last}\n")))?;
     }
     Ok(growth)
 }
@@ -93,15 +96,17 @@ mod tests {
     fn exactly_one_mechanism_grows_the_root() {
         let repart = ["usr/bin/systemd-repart", "usr/lib/systemd/systemd-growfs"];
         let cloud = ["usr/bin/growpart", "usr/bin/cloud-init"];
-        for (files, growth) in [
-            (repart.to_vec(), Growth::Repart),
-            (cloud.to_vec(), Growth::CloudInit),
-            ([repart, cloud].concat(), Growth::CloudInit),
-            (vec![], Growth::None),
+        for (files, growth, growth_of_var) in [
+            (repart.to_vec(), Growth::Repart, Growth::Repart),
+            (cloud.to_vec(), Growth::CloudInit, Growth::None),
+            ([repart, cloud].concat(), Growth::CloudInit, Growth::Repart),
+            (vec![], Growth::None, Growth::None),
         ] {
-            let mut tree = tree(&files);
-            assert_eq!(integrate(&mut tree).unwrap(), growth, "{files:?}");
-            assert_eq!(has(&tree, GROW_PARTITION.0), growth == Growth::Repart);
+            for (last, growth) in [("root", growth), ("var", growth_of_var)] {
+                let mut tree = tree(&files);
+                assert_eq!(integrate(&mut tree, last).unwrap(), growth, "{files:?}");
+                assert_eq!(has(&tree, &format!("etc/repart.d/50-{last}.conf")), growth == Growth::Repart);
+            }
         }
     }
 
@@ -115,12 +120,12 @@ mod tests {
         let target = Node::Symlink(Box::from(&b"/var/lib/dbus/machine-id"[..]));
         linked.put(&path("etc/machine-id").unwrap(), Metadata::root(0o777), target).unwrap();
         for mut tree in [Tree::new(), tree(&["etc/machine-id"]), linked] {
-            integrate(&mut tree).unwrap();
+            integrate(&mut tree, "root").unwrap();
             assert!(is_empty_file(&tree));
         }
         let mut shared = Tree::new();
         put(&mut shared, ("etc/machine-id", "0123")).unwrap();
-        assert!(integrate(&mut shared).unwrap_err().to_string().contains("share"));
+        assert!(integrate(&mut shared, "root").unwrap_err().to_string().contains("share"));
     }
 
     #[test]
@@ -128,10 +133,10 @@ mod tests {
         let debian = ["usr/sbin/sshd", "usr/bin/ssh-keygen"];
         let enabled = "etc/systemd/system/multi-user.target.wants/ssh-host-keys.service";
         let mut on_debian = tree(&debian);
-        integrate(&mut on_debian).unwrap();
+        integrate(&mut on_debian, "root").unwrap();
         assert!(has(&on_debian, enabled));
         let mut on_rhel = tree(&[debian[0], debian[1], "usr/lib/systemd/system/sshd-keygen@.service"]);
-        integrate(&mut on_rhel).unwrap();
+        integrate(&mut on_rhel, "root").unwrap();
         assert!(!has(&on_rhel, enabled));
     }
 }

@@ -5,8 +5,10 @@ use bake_disk::BlockDigests;
 use serde::Serialize;
 
 use crate::host::Growth;
+use crate::immutable::Verified;
 use crate::normalise::Change;
 use crate::profile::Loader;
+use crate::signing::Signed;
 
 /// What the tool promises to keep: the same input gives the same bytes for one revision.
 pub const FORMAT_REVISION: u32 = 1;
@@ -36,9 +38,13 @@ pub struct Manifest {
     pub packages: Vec<String>,
     /// Roles that every host of the image has.
     pub roles: Vec<String>,
-    /// How it boots.
-    pub boot: Boot,
-    /// How the root grows on first boot.
+    /// How it boots; nothing where that is the vendor's business.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Boot>,
+    /// What is read-only and verified, if anything is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
+    /// How the last partition grows on first boot.
     pub growth: Growth,
     /// What was changed in the root file system.
     pub normalised: Normalised,
@@ -84,6 +90,9 @@ pub struct Boot {
     pub kernel: String,
     /// Arguments of the kernel.
     pub command_line: String,
+    /// Programs that were signed with a key of one's own, with their digests without any signature.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signed: Vec<Signed>,
 }
 
 /// What was changed in a root file system.
@@ -137,12 +146,15 @@ pub struct Partition {
     pub offset: u64,
     /// Size in bytes.
     pub size: u64,
-    /// `ext4` or `vfat`.
-    pub file_system: &'static str,
+    /// `ext4`, `vfat`, `squashfs` or `erofs`; none where a boot loader or hashes lie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<&'static str>,
     /// UUID or serial number of the file system.
-    pub file_system_id: String,
-    /// Its digest, computed as the disk's.
-    pub digest: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_system_id: Option<String>,
+    /// Its digest, computed as the disk's; nothing where a vendor's partition ends within a block.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 /// A file that holds the disk.

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::Image;
 use crate::host::Growth;
+use crate::immutable::Verified;
 use crate::normalise::Change;
 use crate::write::kind_name;
 
@@ -24,11 +25,14 @@ pub struct Plan {
     pub epoch: u64,
     /// What goes in: role, path and kind.
     pub inputs: Vec<(String, String, String)>,
-    /// Release of the kernel.
+    /// Release of the kernel; empty where it is the vendor's, and stays as it is.
     pub kernel: String,
     /// Its arguments.
     pub command_line: String,
-    /// How the root grows on first boot.
+    /// What is read-only and verified, if anything is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
+    /// How the last partition grows on first boot.
     pub growth: Growth,
     /// Id of the product's configuration, if it is configured.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,6 +80,7 @@ impl Image {
                 .collect(),
             kernel: decisions.kernel.clone(),
             command_line: decisions.command_line.clone(),
+            verified: decisions.verified.clone(),
             growth: decisions.growth,
             configuration: decisions.configuration.clone(),
             packages: decisions.packages.iter().map(ToString::to_string).collect(),
@@ -104,10 +109,19 @@ impl fmt::Display for Plan {
             writeln!(f, "  {role:8} {path} ({kind})")?;
         }
         writeln!(f, "  epoch    {} (no time in the image is later)", self.epoch)?;
-        writeln!(f, "  kernel   {} with `{}`", self.kernel, self.command_line)?;
+        if self.kernel.is_empty() {
+            writeln!(f, "  kernel   the vendor's, as it is")?;
+        } else {
+            writeln!(f, "  kernel   {} with `{}`", self.kernel, self.command_line)?;
+        }
+        if let Some(verified) = &self.verified {
+            let Verified { path, file_system, root_hash, .. } = verified;
+            writeln!(f, "  verified {path} as {file_system}, read-only, root hash {root_hash}")?;
+        }
         match self.growth {
             Growth::Repart => writeln!(f, "  growth   systemd-repart on first boot"),
             Growth::CloudInit => writeln!(f, "  growth   cloud-init on first boot"),
+            Growth::Vendor => writeln!(f, "  growth   the vendor's own on first boot"),
             Growth::None => {
                 writeln!(f, "  growth   none: the root file system has neither systemd-repart nor growpart")
             }

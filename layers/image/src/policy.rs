@@ -26,7 +26,7 @@ const NOT_FILES: [(&str, &str); 7] = [
 ];
 
 /// What the user wants on every host.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HostPolicy {
     /// Units to enable, disable and mask.
@@ -42,7 +42,7 @@ pub struct HostPolicy {
 }
 
 /// The kernel.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Kernel {
     /// Arguments behind those of the profile.
@@ -50,7 +50,7 @@ pub struct Kernel {
 }
 
 /// A user that must exist.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct User {
     /// User id; a free system id when there is none.
@@ -70,7 +70,7 @@ pub struct User {
 }
 
 /// A file, or with `link` a symbolic link.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct File {
     /// What it holds.
@@ -91,7 +91,7 @@ pub struct File {
 }
 
 /// A line of `fstab`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mount {
     /// What is mounted: `LABEL=...`, `UUID=...` and so on; never a device's name, which changes between machines.

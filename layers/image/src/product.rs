@@ -39,6 +39,22 @@ pub fn under_install_root(members: Vec<Member>) -> Result<Vec<Member>, PathError
     Ok(members)
 }
 
+/// Checks that a product can be put into a tree: what layers have in its place would be lost.
+///
+/// # Errors
+/// When there is something else than a directory.
+pub fn check_place(tree: &Tree) -> Result<(), Error> {
+    let at = install_root()?;
+    let found = tree.lookup(&at, Follow::Parents).map(|id| &tree.inode(id).node);
+    match found {
+        None | Some(Node::Directory(_)) => Ok(()),
+        Some(other) => Err(Error::Product(format!(
+            "it goes to `{at}`, where the root file system or an overlay has {}: leave that out",
+            other.describe()
+        ))),
+    }
+}
+
 /// A product that lies in a tree.
 #[derive(Debug)]
 pub struct Product {
@@ -52,6 +68,13 @@ pub struct Product {
     files: BTreeMap<TreePath, HostEntry>,
     /// Where each host gets the configuration's secrets.
     secrets: BTreeSet<TreePath>,
+}
+
+impl Product {
+    /// The ids of its active packages.
+    pub fn packages(&self) -> Vec<PackageId> {
+        self.root.active.values().cloned().collect()
+    }
 }
 
 /// The bootstrap tarball that lies in the tree becomes the install root of hosts with `roles`.
@@ -128,11 +151,8 @@ pub fn integrate(
     epoch: Epoch,
     changed: &mut Vec<TreePath>,
 ) -> Result<Vec<PackageId>, Error> {
-    let Product { root, roles, files, secrets, .. } = product;
-    let (users, state_directories) = (&root.users, &root.state_directories);
-    let belongings = Belongings { files, secrets, roles, users, state_directories };
-    created::lay(tree, &install_root()?, &belongings)
-        .map_err(|failure| Error::Product(failure.to_string()))?;
+    record(tree, product)?;
+    let root = &product.root;
     let mut accounts = Accounts::read(tree, epoch)?;
     let mut owners = BTreeMap::new();
     for (name, group) in &root.users {
@@ -158,15 +178,58 @@ pub fn integrate(
         }
     }
     accounts.write(tree)?;
-    for role in roles {
-        let file = Node::File(Content::empty());
-        tree.put(&path(&format!("{}/{role}", integration::ROLES))?, Metadata::root(0o644), file)?;
-    }
-    for (at, file) in files.clone().into_iter().chain(integration::files()) {
+    start(tree, product)
+}
+
+/// The same without users and state directories: `pkgpanda` makes them at every boot anyway, and only the host knows
+/// which ids are free where its own users are not in the tree.
+///
+/// # Errors
+/// When the product contradicts the root file system.
+pub fn integrate_without_users(tree: &mut Tree, product: &Product) -> Result<Vec<PackageId>, Error> {
+    record(tree, product)?;
+    start(tree, product)
+}
+
+/// Writes down what the product is going to have outside of its install root.
+fn record(tree: &mut Tree, product: &Product) -> Result<(), Error> {
+    let Product { root, roles, files, secrets, .. } = product;
+    let (users, state_directories) = (&root.users, &root.state_directories);
+    let belongings = Belongings { files, secrets, roles, users, state_directories };
+    created::lay(tree, &install_root()?, &belongings).map_err(|failure| Error::Product(failure.to_string()))
+}
+
+/// Makes roles, the product's files of the host, and the units that start it.
+fn start(tree: &mut Tree, product: &Product) -> Result<Vec<PackageId>, Error> {
+    for (at, file) in host_files(product)? {
         tree.put(&at, Metadata::root(file.mode), Node::File(Content::bytes(file.content)))?;
     }
     units::enable(tree, integration::SETUP_UNIT, &mut Vec::new())?;
-    Ok(root.active.values().cloned().collect())
+    Ok(product.root.active.values().cloned().collect())
+}
+
+/// What a host of the product has outside of the install root, but for users, state directories and links that
+/// enable units: roles, the product's files of the host, and units.
+fn host_files(product: &Product) -> Result<BTreeMap<TreePath, HostEntry>, Error> {
+    let empty = || HostEntry { mode: 0o644, content: Vec::new() };
+    let roles =
+        product.roles.iter().map(|role| Ok((path(&format!("{}/{role}", integration::ROLES))?, empty())));
+    let mut files = roles.collect::<Result<BTreeMap<_, _>, Error>>()?;
+    files.extend(product.files.clone());
+    files.extend(integration::files());
+    Ok(files)
+}
+
+/// Prepares the install root in the tree for hosts that get everything else by other means, which is given back.
+///
+/// # Errors
+/// When the product contradicts the tree.
+pub fn install_root_alone(
+    tree: &mut Tree,
+    product: &Product,
+) -> Result<(Vec<PackageId>, BTreeMap<TreePath, HostEntry>), Error> {
+    record(tree, product)?;
+    Ok((product.root.active.values().cloned().collect(), host_files(product)?))
 }
 
 /// The ids of the active packages, from the links in `active/`.
@@ -289,6 +352,18 @@ mod tests {
         assert_eq!(read(&tree, "etc/mesosphere/roles/master").unwrap(), "");
         let enabled = path("etc/systemd/system/multi-user.target.wants/dcos-setup.service").unwrap();
         assert!(tree.lookup(&enabled, Follow::Last).is_some());
+    }
+
+    #[test]
+    fn what_lies_in_the_place_of_the_product_is_not_lost() {
+        let mut tree = Tree::new();
+        assert!(check_place(&tree).is_ok());
+        tree.write(&path(ROOT).unwrap(), Metadata::root(0o644), Content::empty()).unwrap();
+        let refused = check_place(&tree).unwrap_err().to_string();
+        assert!(refused.contains("/opt/mesosphere") && refused.contains("a regular file"), "{refused}");
+        let mut tree = Tree::new();
+        tree.make_directory(&path(ROOT).unwrap(), Metadata::root(0o755)).unwrap();
+        assert!(check_place(&tree).is_ok());
     }
 
     #[test]

@@ -1,12 +1,15 @@
-//! Profiles: what must be known of a distribution family, as data in `profiles/`.
+//! Profiles: what must be known of a distribution family, as data in `profiles/` and in specifications.
 
-use bake_boot::{Architecture, OsRelease};
+mod catalogue;
+
+use bake_base::Uuid;
+use bake_boot::{Architecture, grub};
 use serde::{Deserialize, Deserializer};
 
-use crate::Error;
+use crate::immutable::{ReadOnly, ReadOnlyFormat};
+use crate::require::Requirement;
 
-/// Every profile that comes with the tool: name and text.
-const BUILT_IN: [(&str, &str); 1] = [("debian", include_str!("../../../profiles/debian.toml"))];
+pub use catalogue::Profiles;
 
 /// A distribution family.
 #[derive(Clone, Debug, Deserialize)]
@@ -16,7 +19,8 @@ pub struct Profile {
     pub format_revision: u32,
     /// What it is called.
     pub name: String,
-    /// Values of `ID` or `ID_LIKE` in `os-release` that it is for.
+    /// Values of `ID:VARIANT_ID`, `ID` or `ID_LIKE` in `os-release` that it is for.
+    #[serde(default)]
     pub os_release: Vec<String>,
     /// The disk around the root file system.
     pub disk: DiskProfile,
@@ -26,6 +30,64 @@ pub struct Profile {
     pub boot: BootProfile,
     /// What is taken out of a root file system.
     pub normalise: Vec<Rule>,
+    /// What a host of a product has to have.
+    #[serde(default, rename = "require")]
+    pub requirements: Vec<Requirement>,
+    /// The vendor's disk that is baked into, for families whose system nobody else can put together.
+    #[serde(default)]
+    pub vendor: Option<VendorProfile>,
+    /// What a layer on the vendor's container image may be, for families whose hosts are made of such images.
+    #[serde(default)]
+    pub layer: Option<LayerProfile>,
+}
+
+/// A layer on the container image that hosts are made of.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct LayerProfile {
+    /// Labels of which one says that hosts can be made of an image.
+    pub bootable: Vec<String>,
+    /// What the layer may not change.
+    pub forbidden: Vec<Forbidden>,
+}
+
+/// Where a layer may not have anything.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forbidden {
+    /// Absolute paths; everything below them is meant.
+    pub paths: Vec<String>,
+    /// Why.
+    pub why: String,
+    /// What helps instead.
+    pub fix: String,
+}
+
+/// A vendor's disk, of which one file system is written anew and everything else stays.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct VendorProfile {
+    /// The partition whose file system that is; it is ext4.
+    pub root: VendorRoot,
+    /// What the vendor mounts over it from elsewhere, or has links to there.
+    pub read_only: Vec<String>,
+    /// The content of `/etc/machine-id` that stands for none.
+    pub blank_machine_id: String,
+    /// What is on the EFI system partition as long as the disk has not been booted.
+    pub first_boot: String,
+}
+
+/// How a vendor's root partition is known.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VendorRoot {
+    /// Its number.
+    pub number: u32,
+    /// Its name, which its file system has too.
+    pub label: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub type_guid: Uuid,
 }
 
 /// The disk around the root file system.
@@ -38,6 +100,12 @@ pub struct DiskProfile {
     pub esp_label: String,
     /// Where hosts mount it.
     pub esp_mount: String,
+    /// Which part is read-only when nobody asks for anything else; nothing by default.
+    #[serde(default)]
+    pub read_only: Option<ReadOnly>,
+    /// What file system that is; EROFS by default.
+    #[serde(default)]
+    pub read_only_format: Option<ReadOnlyFormat>,
 }
 
 /// The root file system: constants that never derive from content.
@@ -62,8 +130,11 @@ pub struct RootProfile {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct BootProfile {
-    /// The loader when nothing else is asked for.
-    pub loader: Loader,
+    /// The loaders that the family's packages maintain: the first one that a root file system has is taken.
+    pub loaders: Vec<Loader>,
+    /// How GRUB is laid out.
+    #[serde(deserialize_with = "grub_style")]
+    pub grub: grub::Style,
     /// Kernel arguments by architecture.
     pub kernel_args: PerArchitecture,
     /// Drivers that must be in the initrd or the kernel, by architecture.
@@ -97,6 +168,8 @@ pub enum Loader {
     SystemdBoot,
     /// One unified kernel image.
     Unified,
+    /// GRUB, started by BIOS or by the distribution's signed shim.
+    Grub,
 }
 
 /// What happens to paths of a root file system.
@@ -136,6 +209,15 @@ impl std::fmt::Display for Action {
     }
 }
 
+/// The names that profiles have for GRUB's layouts.
+fn grub_style<'de, D: Deserializer<'de>>(deserializer: D) -> Result<grub::Style, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "debian" => Ok(grub::Style::Debian),
+        "red-hat" => Ok(grub::Style::RedHat),
+        other => Err(serde::de::Error::custom(format!("`{other}`: expected `debian` or `red-hat`"))),
+    }
+}
+
 /// A number of bytes, written with a binary unit: `512M`, `1.5G` is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub u64);
@@ -165,68 +247,9 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
-impl Profile {
-    /// The built-in profile of this name.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn by_name(name: &str) -> Result<Self, Error> {
-        let text = BUILT_IN.iter().find(|(other, _)| *other == name).map(|(_, text)| *text);
-        text.map(Self::parse).ok_or_else(|| Error::UnknownProfile {
-            name: name.to_owned(),
-            known: BUILT_IN.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", "),
-        })
-    }
-
-    /// The profile for a root file system, by the `ID` and `ID_LIKE` of its `os-release`.
-    ///
-    /// # Errors
-    /// When no profile is for it.
-    pub fn for_os_release(os_release: &OsRelease) -> Result<Self, Error> {
-        let all: Vec<_> = BUILT_IN.iter().map(|(_, text)| Self::parse(text)).collect();
-        let like = os_release.get("ID_LIKE").unwrap_or_default().split_whitespace();
-        let ids: Vec<_> = os_release.get("ID").into_iter().chain(like).map(str::to_owned).collect();
-        let found = ids.iter().find_map(|id| all.iter().find(|profile| profile.os_release.contains(id)));
-        found.cloned().ok_or_else(|| Error::NoProfile { id: ids.join(" ") })
-    }
-
-    fn parse(text: &str) -> Self {
-        toml::from_str(text).expect("built-in profiles are parsed by a test")
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use bake_tree::{Content, Metadata, Tree, TreePath};
-
     use super::*;
-
-    #[test]
-    fn every_built_in_profile_is_complete() {
-        for (name, text) in BUILT_IN {
-            let profile: Profile = toml::from_str(text).unwrap();
-            assert_eq!((profile.name.as_str(), profile.format_revision), (name, 1));
-            assert!(profile.disk.esp_size.0 >= 512 << 20 && profile.root.journal.0 >= 64 << 20);
-            for architecture in [Architecture::X86_64, Architecture::Arm64] {
-                assert!(!profile.boot.kernel_args.of(architecture).is_empty());
-                assert!(!profile.boot.drivers.of(architecture).is_empty());
-            }
-        }
-    }
-
-    #[test]
-    fn a_profile_is_found_by_the_family_of_the_root_file_system() {
-        let found = |text: &str| {
-            let mut tree = Tree::new();
-            let path = TreePath::from_root(b"usr/lib/os-release").unwrap();
-            tree.write(&path, Metadata::root(0o644), Content::bytes(text.as_bytes())).unwrap();
-            Profile::for_os_release(&OsRelease::read(&tree).unwrap()).map(|profile| profile.name)
-        };
-        assert_eq!(found("NAME=x\nID=debian\n").unwrap(), "debian");
-        assert_eq!(found("ID=raspbian\nID_LIKE='other debian'\n").unwrap(), "debian");
-        assert!(found("ID=\"plan9\"\n").unwrap_err().to_string().contains("plan9"));
-        assert!(Profile::by_name("debain").unwrap_err().to_string().contains("debian"));
-    }
 
     #[test]
     fn sizes_have_binary_units() {

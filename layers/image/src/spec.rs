@@ -1,12 +1,13 @@
 //! What an image is to be, and what the machine that bakes it gives. Only the first decides its bytes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bake_base::Epoch;
 use bake_boot::Architecture;
 use bake_disk::SectorSize;
 
-use crate::{HostPolicy, Loader};
+use crate::{HostPolicy, Loader, ReadOnly, ReadOnlyFormat, Signing};
 
 /// What an image is to be.
 #[derive(Clone, Debug)]
@@ -15,6 +16,10 @@ pub struct ImageSpec {
     pub name: Option<String>,
     /// Name of the profile; found by `os-release` when there is none.
     pub profile: Option<String>,
+    /// Profiles of its own, as tables by name.
+    pub profiles: BTreeMap<String, toml::Table>,
+    /// Names of requirements of the profile that are not checked.
+    pub skip: Vec<String>,
     /// The root file system.
     pub rootfs: PathBuf,
     /// Architecture to take out of a multi-platform image; checked against the kernel.
@@ -31,6 +36,12 @@ pub struct ImageSpec {
     pub policy: HostPolicy,
     /// The loader; the profile's when there is none.
     pub loader: Option<Loader>,
+    /// Who signs what UEFI starts; nobody when there is none.
+    pub signing: Option<Signing>,
+    /// Which part is read-only; the profile's when there is none.
+    pub read_only: Option<ReadOnly>,
+    /// What file system that is; the profile's when there is none.
+    pub read_only_format: Option<ReadOnlyFormat>,
     /// Size of the disk in bytes; the smallest whole number of GiB when there is none.
     pub size: Option<u64>,
     /// Percentage of the root file system to leave free: `0..=90`.

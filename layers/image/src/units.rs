@@ -19,7 +19,7 @@ const LIMIT: u64 = 1 << 20;
 const NOWHERE: &[u8] = b"/dev/null";
 
 /// What is to happen to units, by name.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Units {
     /// Started at boot, as their `[Install]` section says.
@@ -174,6 +174,19 @@ fn disable(tree: &mut Tree, name: &str, masked: bool) -> Result<(), Error> {
         tree.remove(&link);
     }
     Ok(())
+}
+
+/// Whether something in the tree starts the unit at boot, and nothing masks it.
+///
+/// # Errors
+/// When there is no such unit.
+pub(crate) fn starts_at_boot(tree: &Tree, name: &str) -> Result<bool, Error> {
+    let unit = find(tree, name)?;
+    let mut started = false;
+    for directory in LOAD_PATH {
+        started |= !starters(tree, &path(directory)?, Name::parse(&unit.name)?).is_empty();
+    }
+    Ok(started && !unit.masked)
 }
 
 /// What in the `.wants` directories (and so on) of a unit directory starts the unit.

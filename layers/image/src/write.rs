@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use bake_archive::{Compression, InputKind};
 use bake_base::{Digest, DigestReader, OutputSet, json};
-use bake_disk::BlockDigests;
 use bake_disk::container::{self, Format};
+use bake_disk::{BLOCK_SIZE, BlockDigests};
 
 use crate::manifest::{Artifact, Boot, Disk, FORMAT_REVISION, Input, Manifest, Normalised, Partition, Tool};
 use crate::{Error, Image};
@@ -28,18 +28,23 @@ pub struct Output<'a> {
 
 /// An image that is written and has no name yet; dropped, it is gone.
 #[derive(Debug)]
-pub struct Unpublished {
+pub struct Unpublished<M = Manifest> {
     set: OutputSet,
     directory: String,
-    written: Written,
+    written: Written<M>,
 }
 
-impl Unpublished {
+impl<M> Unpublished<M> {
+    /// All files of `set`, the last of which are the manifest and the sums.
+    pub(crate) fn new(set: OutputSet, directory: String, written: Written<M>) -> Self {
+        Self { set, directory, written }
+    }
+
     /// Gives the files their names, which takes a moment that should not be interrupted.
     ///
     /// # Errors
     /// When a name cannot be given. Then there is nothing.
-    pub fn publish(self) -> Result<Written, Error> {
+    pub fn publish(self) -> Result<Written<M>, Error> {
         self.set.publish().map_err(Error::io(format!("writing into `{}`", self.directory)))?;
         Ok(self.written)
     }
@@ -47,9 +52,9 @@ impl Unpublished {
 
 /// A written image.
 #[derive(Debug)]
-pub struct Written {
+pub struct Written<M = Manifest> {
     /// Its manifest.
-    pub manifest: Manifest,
+    pub manifest: M,
     /// Names of all files, in the order of `SHA256SUMS`, which is the last one.
     pub files: Vec<String>,
 }
@@ -106,23 +111,38 @@ impl Image {
         let mut files: Vec<_> = manifest.artifacts.iter().map(|artifact| artifact.name.clone()).collect();
         files.extend(["manifest.json".to_owned(), sums_name]);
         let directory = directory.to_string();
-        Ok(Unpublished { set, directory, written: Written { manifest, files } })
+        Ok(Unpublished::new(set, directory, Written { manifest, files }))
     }
 
     /// The manifest, once the digests are known. Waits for the digests of inputs that are still being computed.
     fn manifest(self, blocks: BlockDigests, formats: &[Format]) -> Result<Manifest, Error> {
         let Self { decisions, disk } = self;
         let mut inputs = Vec::new();
-        let (root_uuid, esp_serial) = (decisions.root_uuid(), decisions.esp_serial());
+        let (last, esp_serial) = (decisions.last(), decisions.esp_serial());
+        let last_uuid = decisions.file_system_uuid(last);
+        let verified = decisions.verified;
         for (role, input) in decisions.inputs {
             let name = Path::new(&input.label).file_name().unwrap_or_default().to_string_lossy().into_owned();
             inputs.push(Input { role, name, kind: kind_name(input.kind), sha256: input.digest.wait()? });
         }
+        let vendor_root = decisions.profile.vendor.as_ref().map(|vendor| vendor.root.label.clone());
         let partition = |partition: &bake_disk::Partition| {
-            let digests = blocks.part(partition.offset, partition.len);
+            // What bake laid out ends between blocks, or with zeros behind.
+            let is_whole = vendor_root.is_none() || partition.end().is_multiple_of(BLOCK_SIZE);
+            let digests = blocks.part(partition.offset, partition.len).filter(|_| is_whole);
             let (file_system, file_system_id) = match partition.name.as_str() {
-                "root" => ("ext4", root_uuid.to_string()),
-                _ => ("vfat", format!("{:04X}-{:04X}", esp_serial >> 16, esp_serial & 0xffff)),
+                name if vendor_root.is_some() => {
+                    let is_root = vendor_root.as_deref() == Some(name);
+                    (is_root.then_some("ext4"), is_root.then(|| last_uuid.to_string()))
+                }
+                name if name == last => (Some("ext4"), Some(last_uuid.to_string())),
+                "esp" => {
+                    (Some("vfat"), Some(format!("{:04X}-{:04X}", esp_serial >> 16, esp_serial & 0xffff)))
+                }
+                name => match verified.as_ref().filter(|verified| verified.partition == name) {
+                    Some(verified) => (Some(verified.file_system), verified.file_system_id.clone()),
+                    None => (None, None),
+                },
             };
             Partition {
                 number: partition.number,
@@ -133,7 +153,7 @@ impl Image {
                 size: partition.len,
                 file_system,
                 file_system_id,
-                digest: digests.expect("partitions begin and end between blocks").disk_digest(),
+                digest: digests.map(|digests| digests.disk_digest()),
             }
         };
         Ok(Manifest {
@@ -146,11 +166,13 @@ impl Image {
             configuration: decisions.configuration,
             packages: decisions.packages.iter().map(ToString::to_string).collect(),
             roles: decisions.roles,
-            boot: Boot {
+            boot: (!decisions.kernel.is_empty()).then_some(Boot {
                 loader: decisions.loader,
                 kernel: decisions.kernel,
                 command_line: decisions.command_line,
-            },
+                signed: decisions.signed,
+            }),
+            verified: verified.clone(),
             growth: decisions.growth,
             normalised: Normalised {
                 entries: decisions.changes,
@@ -179,13 +201,14 @@ impl Image {
     }
 }
 
-fn put(set: &mut OutputSet, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+/// A file of these bytes.
+pub(crate) fn put(set: &mut OutputSet, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     let file: Arc<File> = set.create(name)?;
     (&*file).write_all(bytes)
 }
 
 /// The plain SHA-256 of a file that was just written.
-fn sum(file: &File) -> std::io::Result<Digest> {
+pub(crate) fn sum(file: &File) -> std::io::Result<Digest> {
     let mut reader = file;
     reader.seek(SeekFrom::Start(0))?;
     let (digest, _) = DigestReader::new(BufReader::with_capacity(1 << 20, reader)).drain()?;
@@ -197,6 +220,8 @@ pub(crate) fn kind_name(kind: InputKind) -> String {
     match kind {
         InputKind::Tar(Compression::None) => "tar".to_owned(),
         InputKind::Tar(compression) => format!("tar, {compression}"),
+        InputKind::Disk(Compression::None) => "disk image".to_owned(),
+        InputKind::Disk(compression) => format!("disk image, {compression}"),
         InputKind::OciLayout => "OCI layout".to_owned(),
         InputKind::OciArchive => "OCI archive".to_owned(),
         InputKind::DockerArchive => "docker archive".to_owned(),
