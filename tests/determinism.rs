@@ -1,7 +1,8 @@
 //! The same input gives the same disk, whatever of the surroundings changes: compared by the disk digest, which
 //! covers every byte.
 //!
-//! Most of it on a part of a real root file system, with a kernel and all hard cases, that takes a second.
+//! On a part of a real root file system, with a kernel and all hard cases, that takes a second; tests/families/same.rs
+//! has whole images of every family.
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // a test that cannot go on says where and why
 
 mod support;
@@ -14,8 +15,7 @@ use std::process::{Command, Stdio};
 use bake_disk::BlockDigests;
 use bake_disk::container;
 use support::{
-    Baked, bake, bake_image, extract, is_root, members, output, project, rootfs, run, scratch, small_product,
-    wrappings,
+    Baked, bake, bake_image, extract, is_root, members, output, project, rootfs, run, scratch, wrappings,
 };
 use tempfile::TempDir;
 
@@ -322,23 +322,6 @@ fn every_container_holds_the_same_disk() {
         assert_eq!(blocks.disk_digest().to_string(), image.digest(), "{}", artifact["format"]);
     }
     assert_eq!(small.bake(&small.tar(), &["--format", "qcow2"]).digest(), image.digest());
-}
-
-#[test]
-fn everything_at_once_does_not_matter_to_a_whole_image() {
-    let out = scratch();
-    let (product, overlay) = (small_product(), project("tests/overlay"));
-    let arguments =
-        ["--product", product.to_str().unwrap(), "--overlay", overlay.to_str().unwrap(), "--role", "slave"];
-    let plain = bake_image(&rootfs("debian-12"), &out.path().join("plain"), &arguments);
-    let mut other = bake();
-    other.envs([("TZ", "Pacific/Chatham"), ("LC_ALL", "de_DE.UTF-8")]).current_dir("/");
-    other.args(["image", "--quiet", "--no-cache", "--threads=1", "--format=qcow2", "--rootfs"]);
-    let compressed = out.path().join("rootfs.tar.zst");
-    run(Command::new("zstd").args(["-q", "-1", "-T0", "-o"]).args([&compressed, &rootfs("debian-12")]));
-    other.arg(&compressed).args(arguments);
-    run(other.arg("--out").arg(out.path().join("other")));
-    assert_eq!(Baked::read(&out.path().join("other")).digest(), plain.digest());
 }
 
 /// Two builds of the tool itself, from sources in different directories. Compiles everything once more, so only

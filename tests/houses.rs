@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Each layer and what it may import.
+/// Each layer and what it may import. `host` reads and writes partition tables: a machine's first boot gives its disk
+/// ids of its own.
 const HOUSE: [(&str, &[&str]); 10] = [
     ("base", &[]),
     ("tree", &["base"]),
@@ -11,7 +12,7 @@ const HOUSE: [(&str, &[&str]); 10] = [
     ("fs", &["base", "tree"]),
     ("disk", &["base"]),
     ("boot", &["base", "tree", "archive"]),
-    ("host", &["base", "tree", "archive"]),
+    ("host", &["base", "tree", "archive", "disk"]),
     ("package", &["base", "tree", "archive", "host"]),
     ("config", &["base", "tree", "archive", "host", "package"]),
     ("image", &["base", "tree", "archive", "fs", "disk", "boot", "host", "package"]),

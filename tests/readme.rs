@@ -27,6 +27,11 @@ fn furnish(directory: &Path, readme: &str) {
         .unwrap();
     std::os::unix::fs::symlink(small_product().canonicalize().unwrap(), directory.join("bootstrap.tar.xz"))
         .unwrap();
+    for (origin, name) in
+        [("oci/fedora-coreos", "base"), ("vendor/flatcar-short.raw", "flatcar_production_image.bin.bz2")]
+    {
+        std::os::unix::fs::symlink(made(origin).canonicalize().unwrap(), directory.join(name)).unwrap();
+    }
     fs::create_dir_all(directory.join("site/etc")).unwrap();
     fs::write(directory.join("site/etc/site.conf"), "site\n").unwrap();
     fs::create_dir(directory.join("bin")).unwrap();
@@ -80,6 +85,10 @@ fn every_command_works_as_written() {
         "serve/dcos_install.sh",
         "dcos_install_all.sh",
         "configured/debian.raw",
+        "sealed/debian.raw",
+        "flatcar/flatcar.raw",
+        "extension/dcos.raw",
+        "layered/fedora-coreos.oci.tar",
     ] {
         assert!(scratch.path().join(made).exists(), "{made}");
     }

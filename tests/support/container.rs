@@ -42,6 +42,11 @@ impl Root {
         Self { directory }
     }
 
+    /// What somebody has mounted at `root` in a directory.
+    pub fn mounted(directory: TempDir) -> Self {
+        Self { directory }
+    }
+
     /// Where it is mounted.
     pub fn path(&self) -> PathBuf {
         self.directory.path().join("root")

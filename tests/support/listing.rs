@@ -120,7 +120,11 @@ fn entry(path: &Path, metadata: &Metadata) -> Entry {
 fn xattrs(path: &Path) -> BTreeMap<String, Vec<u8>> {
     // The kernel's own limit for the list of names, and for one value.
     let mut names = vec![0; 1 << 16];
-    let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap();
+    let length = match rustix::fs::llistxattr(path, &mut names[..]) {
+        // A file system that was made without any.
+        Err(rustix::io::Errno::NOTSUP) => 0,
+        length => length.unwrap(),
+    };
     let names = names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty());
     names
         .map(|name| {

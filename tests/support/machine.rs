@@ -58,16 +58,32 @@ impl Console {
 
 /// Boots an image until it has reported, and switches it off as a cable would.
 pub fn boot(image: &Path, arguments: &[&str]) -> Console {
-    start(image, &[arguments, &["--expect", r"bake-test: done=\d"]].concat())
+    start(image, 600, &[arguments, &["--expect", r"bake-test: done=\d"]].concat())
 }
 
 /// Boots an image, lets it report and shut down.
 pub fn boot_and_shut_down(image: &Path, arguments: &[&str]) -> Console {
-    let expected = ["--credential", "bake.test=poweroff"];
-    start(image, &[arguments, &expected].concat())
+    start(image, 600, &[arguments, &["--credential", "bake.test=poweroff"]].concat())
 }
 
-fn start(image: &Path, arguments: &[&str]) -> Console {
+/// Boots an image whose machine is told to do what takes long, and to shut down.
+pub fn boot_long(image: &Path, arguments: &[&str]) -> Console {
+    start(image, 3000, arguments)
+}
+
+/// Boots an image until this is on its console.
+pub fn shows(image: &Path, arguments: &[&str], expected: &str) -> Console {
+    start(image, 600, &[arguments, &["--expect", expected]].concat())
+}
+
+/// A machine that does not start: it shows `why`, and no kernel.
+pub fn refused(image: &Path, arguments: &[&str], why: &str) {
+    let console = shows(image, arguments, why);
+    assert!(!console.0.contains("Linux version"), "{}", console.0);
+}
+
+fn start(image: &Path, seconds: u32, arguments: &[&str]) -> Console {
     let _turn = Turn::take();
-    Console(run(bake().arg("boot").arg(image).args(["--timeout", "600"]).args(arguments)))
+    let mut command = bake();
+    Console(run(command.arg("boot").arg(image).args(["--timeout", &seconds.to_string()]).args(arguments)))
 }

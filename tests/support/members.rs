@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
+use std::ops::Range;
 use std::path::Path;
 
 const BLOCK: usize = 512;
@@ -13,6 +14,21 @@ pub struct Member {
     pub path: Vec<u8>,
     /// Extension headers, header and content.
     bytes: Vec<u8>,
+    /// Where the content lies in them.
+    content: Range<usize>,
+}
+
+impl Member {
+    /// What a regular file holds.
+    pub fn content(&self) -> &[u8] {
+        &self.bytes[self.content.clone()]
+    }
+
+    /// What a hard link leads to.
+    pub fn hard_link(&self) -> Option<&[u8]> {
+        let header = &self.bytes[self.content.start - BLOCK..self.content.start];
+        (header[156] == b'1').then(|| text(&header[157..257]))
+    }
 }
 
 /// Reads the members of a plain tar for which `keep` is true.
@@ -44,7 +60,8 @@ pub fn read(tar: &Path, keep: impl Fn(&[u8]) -> bool) -> Vec<Member> {
                 let path = long_path.take().unwrap_or_else(|| short_path(&header));
                 let bytes = std::mem::take(&mut bytes);
                 if keep(&path) {
-                    members.push(Member { path, bytes });
+                    let content = start + BLOCK..start + BLOCK + size;
+                    members.push(Member { path, bytes, content });
                 }
             }
         }
