@@ -27,6 +27,17 @@ pub fn plant(wares: &Path, name: &str, root: &Path) {
     wares::succeeds(Command::new("cp").arg("-a").arg(scratch.join("opt/mesosphere")).arg(&seed));
     fs::remove_file(seed.join("created.json")).unwrap();
     fs::remove_dir_all(&scratch).unwrap();
+    // Bakes date what they add; an installation leaves the clock's time on what changed last.
+    wares::succeeds(Command::new("find").arg(&seed).args([
+        "-newermt",
+        "@1600000000",
+        "-exec",
+        "touch",
+        "--no-dereference",
+        "--date=@1600000000",
+        "{}",
+        "+",
+    ]));
     let opened = open_directory_at("seed", fs::File::open(&seed).unwrap().into()).unwrap();
     let mut tree = Tree::new();
     for (members, policy) in opened.layers {
