@@ -4,9 +4,20 @@
 //! goes before the first byte is written (its `Container`), takes the disk's blocks in any order from any
 //! thread, and gives a reader of what it wrote. Nothing else in the crate knows its name.
 
+mod bmap;
+mod compressed;
+mod extents;
+mod fields;
+mod gce;
+mod in_order;
+mod ova;
 mod pass;
 mod qcow2;
 mod raw;
+mod unpack;
+mod vhd;
+mod vhdx;
+mod vmdk;
 
 use std::fmt;
 use std::fs::File;
@@ -14,12 +25,28 @@ use std::io;
 use std::ops::Range;
 use std::str::FromStr;
 
-use bake_base::{FileBytes, Layout, ReadAt};
+use bake_base::{FileBytes, Ids, Layout, ReadAt, Uuid};
 
+use in_order::InOrder;
 pub use pass::{touched_bytes, write};
 
-/// Every format.
-const FORMATS: &[Format] = &[qcow2::FORMAT, raw::FORMAT];
+/// Every format. Of two that recognise a file it has the first; nothing recognises a raw disk.
+const FORMATS: &[Format] = &[
+    bmap::FORMAT,
+    gce::FORMAT,
+    ova::FORMAT,
+    qcow2::FORMAT,
+    qcow2::COMPRESSED_FORMAT,
+    raw::FORMAT,
+    compressed::GZ,
+    compressed::XZ,
+    compressed::ZST,
+    vhd::DYNAMIC,
+    vhd::FIXED,
+    vhdx::FORMAT,
+    vmdk::SPARSE,
+    vmdk::STREAM,
+];
 
 /// What parts of the disk are written for: the host's pages and most file systems' blocks.
 const GRANULE: u64 = 4096;
@@ -60,6 +87,14 @@ struct Chunk<'a> {
     covered: &'a [Range<usize>],
 }
 
+/// An id for a container of this disk. It derives from where partition tables lie, in which disks of different
+/// images differ and the same disk never does.
+fn identity(disk: &Layout, format: &str) -> io::Result<Uuid> {
+    let mut start = vec![0; disk.len().min(64 << 10) as usize];
+    disk.read_exact_at(0, &mut start)?;
+    Ok(Ids::new("container", format, &start).uuid("disk"))
+}
+
 /// A file that was recognised.
 #[derive(Debug)]
 pub struct Opened {
@@ -95,6 +130,11 @@ impl Format {
     /// What it is called on the command line and in manifests.
     pub const fn name(self) -> &'static str {
         self.name
+    }
+
+    /// Whether its files hold the disk, rather than what is said of one.
+    pub fn holds_disk(self) -> bool {
+        self != bmap::FORMAT
     }
 
     /// What its files' names end in, without a dot.
@@ -182,9 +222,17 @@ pub enum OpenError {
         /// What is wrong.
         problem: String,
     },
+    /// The file is whole and belongs to a disk, but does not hold one.
+    #[error("the {format} file has {feature}")]
+    NoDisk {
+        /// Its format.
+        format: Format,
+        /// What it is instead.
+        feature: String,
+    },
     /// The file uses a part of its format that is not supported.
     #[error(
-        "the {format} image has {feature}, which is not supported: make it plain with `qemu-img convert -O {format} IMAGE PLAIN`"
+        "the {format} image has {feature}, which is not supported: make it plain with `qemu-img convert -O raw IMAGE PLAIN`"
     )]
     Unsupported {
         /// Its format.
@@ -204,6 +252,6 @@ mod tests {
             assert_eq!(format.to_string().parse::<Format>().unwrap(), *format);
         }
         let error = "qcow".parse::<Format>().unwrap_err().to_string();
-        assert_eq!(error, "`qcow` is no container format: expected one of qcow2, raw");
+        assert_eq!(error, "`qcow` is no container format: expected one of bmap, gce, ova, qcow2, qcow2-compressed, raw, raw.gz, raw.xz, raw.zst, vhd-dynamic, vhd, vhdx, vmdk, vmdk-stream");
     }
 }

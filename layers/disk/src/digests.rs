@@ -14,8 +14,9 @@ pub const ZERO_BLOCK: Digest = Digest::from_bytes([
     0x6d, 0x5d, 0x18, 0xd5, 0x46, 0x92, 0x7d, 0x30, 0xda, 0xad, 0x6d, 0x7f, 0xda, 0x15, 0x41,
 ]);
 
-/// How many blocks are spread over threads at a time: a bound on what waits to be put in order.
-const BATCH: u64 = 1 << 16;
+/// How many blocks are spread over threads at a time: a bound on what waits to be put in order, which compressed
+/// blocks of containers do, too. 64 MiB.
+const BATCH: u64 = 128;
 
 /// Blocks in a row of which none is zeros.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

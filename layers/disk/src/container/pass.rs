@@ -76,7 +76,8 @@ pub fn touched_bytes(disk: &Layout) -> u64 {
     touched_blocks(disk).into_iter().map(|block| BLOCK_SIZE.min(disk.len() - block * BLOCK_SIZE)).sum()
 }
 
-fn touched_blocks(disk: &Layout) -> Vec<u64> {
+/// The blocks that a piece touches, ascending.
+pub(super) fn touched_blocks(disk: &Layout) -> Vec<u64> {
     let mut blocks = Vec::new();
     let mut next = 0;
     for piece in disk.pieces() {

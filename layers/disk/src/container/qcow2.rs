@@ -5,6 +5,7 @@
 //! refcount blocks, data in the order of the disk. All numbers follow from the layout; no field is random and
 //! there is no feature name table, whose text would depend on the version of a tool.
 
+mod compressed;
 mod read;
 
 use std::fs::File;
@@ -13,14 +14,23 @@ use std::os::unix::fs::FileExt;
 
 use bake_base::Layout;
 
-use super::{Chunk, Container, Format};
+use super::extents::{self, Extent};
+use super::{Chunk, Container, Format, InOrder};
 
 pub(super) const FORMAT: Format = Format {
     name: "qcow2",
     extension: "qcow2",
     plan: |disk| Ok(Box::new(Plan::new(disk)?)),
-    recognise: read::recognise,
-    open: |file| Ok(Box::new(read::Reader::new(file)?)),
+    recognise: |file| Ok(read::recognise(file)? && !read::has_compression_type(file)?),
+    open: |file| Ok(Box::new(read::Reader::new(file, FORMAT)?)),
+};
+
+pub(super) const COMPRESSED_FORMAT: Format = Format {
+    name: "qcow2-compressed",
+    extension: "compressed.qcow2",
+    plan: |disk| Ok(Box::new(InOrder::new(disk, compressed::Compressed::new(disk)?))),
+    recognise: |file| Ok(read::recognise(file)? && read::has_compression_type(file)?),
+    open: |file| Ok(Box::new(read::Reader::new(file, COMPRESSED_FORMAT)?)),
 };
 
 const MAGIC: [u8; 4] = *b"QFI\xfb";
@@ -33,19 +43,11 @@ const REFCOUNT_ORDER: u32 = 4;
 const REFCOUNTS_PER_BLOCK: u64 = CLUSTER / 2;
 /// Bit 63 of an L1 or L2 entry: the refcount of what it points to is exactly one.
 const COPIED: u64 = 1 << 63;
+/// Bit 62 of an L2 entry: what it points to is compressed.
+const COMPRESSED: u64 = 1 << 62;
 /// The largest L1 table that QEMU opens, in bytes.
 const MAX_L1: u64 = 32 << 20;
 const HEADER_SIZE: u32 = 104;
-
-/// Clusters in a row, both on the disk and in the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Extent {
-    /// First cluster of the disk.
-    guest: u64,
-    /// First cluster of the file.
-    host: u64,
-    count: u64,
-}
 
 /// Where everything lies in the file, in clusters.
 #[derive(Debug)]
@@ -76,17 +78,14 @@ impl Plan {
         if l1_entries * 8 > MAX_L1 {
             return Err(format!("{disk_len} bytes are more than the 2 PiB that QEMU opens: make it smaller"));
         }
-        let mut extents = touched_clusters(disk);
+        let mut extents = extents::touched(disk, CLUSTER, 0);
         let l2_tables = l2_indexes(&extents).count() as u64;
         let l2_start = L1_START + (l1_entries * 8).div_ceil(CLUSTER);
         let refcount_table_start = l2_start + l2_tables;
-        let data = extents.iter().map(|extent| extent.count).sum::<u64>();
+        let data = extents::count(&extents);
         let (refcount_table_clusters, refcount_blocks) = refcount_clusters(refcount_table_start + data);
-        let mut next = refcount_table_start + refcount_table_clusters + refcount_blocks;
-        for extent in &mut extents {
-            extent.host = next;
-            next += extent.count;
-        }
+        let before = refcount_table_start + refcount_table_clusters + refcount_blocks;
+        extents.iter_mut().for_each(|extent| extent.host += before);
         Ok(Self {
             disk_len,
             l1_entries,
@@ -94,7 +93,7 @@ impl Plan {
             refcount_table_start,
             refcount_table_clusters,
             refcount_blocks,
-            total: next,
+            total: before + data,
             extents,
         })
     }
@@ -169,15 +168,8 @@ impl Container for Plan {
     }
 
     fn put(&self, file: &File, chunk: &Chunk<'_>) -> io::Result<()> {
-        let first = chunk.offset / CLUSTER;
-        let end = first + (chunk.bytes.len() as u64).div_ceil(CLUSTER);
-        let from = self.extents.partition_point(|extent| extent.guest + extent.count <= first);
-        for extent in self.extents[from..].iter().take_while(|extent| extent.guest < end) {
-            let start = extent.guest.max(first);
-            let stop = (extent.guest + extent.count).min(end);
-            let in_chunk = |guest: u64| (((guest - first) * CLUSTER) as usize).min(chunk.bytes.len());
-            let host = extent.host + (start - extent.guest);
-            file.write_all_at(&chunk.bytes[in_chunk(start)..in_chunk(stop)], host * CLUSTER)?;
+        for (range, place) in extents::packed(&self.extents, CLUSTER, chunk) {
+            file.write_all_at(&chunk.bytes[range], place)?;
         }
         Ok(())
     }
@@ -189,22 +181,6 @@ impl Container for Plan {
         self.write_refcounts(file)?;
         file.write_all_at(&self.header(), 0)
     }
-}
-
-/// Runs of clusters that pieces touch, not yet placed in the file.
-fn touched_clusters(disk: &Layout) -> Vec<Extent> {
-    let mut extents: Vec<Extent> = Vec::new();
-    let mut next = 0;
-    for piece in disk.pieces() {
-        let start = (piece.offset / CLUSTER).max(next);
-        let end = piece.end().div_ceil(CLUSTER);
-        match extents.last_mut() {
-            Some(last) if start == next => last.count += end - start,
-            _ => extents.push(Extent { guest: start, host: 0, count: end - start }),
-        }
-        next = end;
-    }
-    extents
 }
 
 /// The L1 indexes under which there are clusters, ascending.

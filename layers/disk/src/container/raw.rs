@@ -15,7 +15,7 @@ pub(super) const FORMAT: Format = Format {
     extension: "raw",
     plan: |disk| Ok(Box::new(Raw { len: disk.len() })),
     recognise: |_| Ok(false),
-    open: |file| Ok(Box::new(Reader(file))),
+    open: |file| Ok(Box::new(Reader::new(file))),
 };
 
 struct Raw {
@@ -44,7 +44,13 @@ impl Container for Raw {
 /// A file whose holes are not read: that would fill the page cache with zeros, which takes longer than
 /// everything else that is done to a disk.
 #[derive(Debug)]
-struct Reader(FileBytes);
+pub(super) struct Reader(FileBytes);
+
+impl Reader {
+    pub(super) fn new(file: FileBytes) -> Self {
+        Self(file)
+    }
+}
 
 impl ReadAt for Reader {
     fn len(&self) -> u64 {

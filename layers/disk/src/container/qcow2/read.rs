@@ -3,17 +3,17 @@
 //! Strict where bytes decide what is read, deaf to the rest (refcounts, snapshots, extensions). Tables are
 //! looked up in the file for each read, so memory does not depend on what a header claims.
 
-use std::io;
+use std::io::{self, Read};
 
 use bake_base::{FileBytes, ReadAt};
+use flate2::read::DeflateDecoder;
 
-use super::{COPIED, FORMAT, HEADER_SIZE, MAGIC, MAX_L1};
-use crate::container::OpenError;
+use super::compressed::{COMPRESSION_TYPE, ZSTD};
+use super::{COMPRESSED, COPIED, HEADER_SIZE, MAGIC, MAX_L1};
+use crate::container::{Format, OpenError, fields};
 
 /// Bits 9 to 55 of an L1 or L2 entry: where the table or the cluster lies.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
-/// Bit 62 of an L2 entry.
-const COMPRESSED: u64 = 1 << 62;
 /// Bit 0 of an L2 entry (version 3): reads as zeros, whatever it points to.
 const ZERO: u64 = 1;
 /// L2 entries looked up at a time: a whole table of the smallest clusters.
@@ -33,6 +33,7 @@ mod field {
     pub(super) const L1_OFFSET: usize = 40;
     pub(super) const INCOMPATIBLE: usize = 72;
     pub(super) const HEADER_SIZE: usize = 100;
+    pub(super) const COMPRESSION_TYPE: usize = 104;
 }
 
 pub(super) fn recognise(file: &FileBytes) -> io::Result<bool> {
@@ -44,6 +45,15 @@ pub(super) fn recognise(file: &FileBytes) -> io::Result<bool> {
     Ok(magic == MAGIC)
 }
 
+/// Whether the header says how clusters are compressed.
+pub(super) fn has_compression_type(file: &FileBytes) -> io::Result<bool> {
+    let mut header = [0; HEADER_SIZE as usize];
+    let known = header.len().min(file.len() as usize);
+    file.read_exact_at(0, &mut header[..known])?;
+    let version = fields::be32(&header, field::VERSION);
+    Ok(version == 3 && fields::be64(&header, field::INCOMPATIBLE) & COMPRESSION_TYPE != 0)
+}
+
 /// An open image.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -52,6 +62,7 @@ pub(super) struct Reader {
     version: u32,
     cluster_bits: u32,
     l1_offset: u64,
+    is_zstd: bool,
 }
 
 /// Where a cluster's bytes come from.
@@ -59,13 +70,14 @@ pub(super) struct Reader {
 enum Source {
     Zeros,
     File(u64),
+    /// An entry of a compressed cluster.
+    Packed(u64),
 }
 
 impl Reader {
-    pub(super) fn new(file: FileBytes) -> Result<Self, OpenError> {
-        let damaged = |problem: String| OpenError::Damaged { format: FORMAT, problem };
-        let unsupported =
-            |feature: &str| OpenError::Unsupported { format: FORMAT, feature: feature.to_owned() };
+    pub(super) fn new(file: FileBytes, format: Format) -> Result<Self, OpenError> {
+        let damaged = |problem: String| OpenError::Damaged { format, problem };
+        let unsupported = |feature: &str| OpenError::Unsupported { format, feature: feature.to_owned() };
         let mut header = [0; HEADER_SIZE as usize];
         let known = header.len().min(file.len() as usize);
         file.read_exact_at(0, &mut header[..known])?;
@@ -84,13 +96,18 @@ impl Reader {
             return Err(damaged(format!("its header of {header_size} bytes is cut short")));
         }
         let features = if version == 3 { u64_at(field::INCOMPATIBLE) } else { 0 };
+        let is_typed = features & COMPRESSION_TYPE != 0;
+        let mut compression = 0;
+        if is_typed && header_size > HEADER_SIZE {
+            file.read_exact_at(field::COMPRESSION_TYPE as u64, std::slice::from_mut(&mut compression))?;
+        }
         let present = [
             (u64_at(field::BACKING_FILE) != 0, "a backing file"),
             (u32_at(field::ENCRYPTION) != 0, "encryption"),
             (features & 1 << 0 != 0, "writes that were never finished (`qemu-img check -r all` mends it)"),
             (features & 1 << 1 != 0, "a mark that it is corrupt"),
             (features & 1 << 2 != 0, "an external data file"),
-            (features & 1 << 3 != 0, "a compression type of its own"),
+            (is_typed && compression != ZSTD, "a compression that is not known"),
             (features & 1 << 4 != 0, "extended L2 entries"),
             (features >> 5 != 0, "features from the future"),
         ];
@@ -109,7 +126,8 @@ impl Reader {
                 MAX_L1 / 8
             )));
         }
-        let reader = Self { file, len, version, cluster_bits, l1_offset };
+        let is_zstd = compression == ZSTD;
+        let reader = Self { file, len, version, cluster_bits, l1_offset, is_zstd };
         if needed > 0 && reader.table(l1_offset, needed * 8).is_err() {
             return Err(damaged(format!("its L1 table cannot lie at byte {l1_offset}")));
         }
@@ -139,9 +157,7 @@ impl Reader {
 
     fn source(&self, entry: u64) -> io::Result<Source> {
         if entry & COMPRESSED != 0 {
-            let feature = "compressed clusters".to_owned();
-            let error = OpenError::Unsupported { format: FORMAT, feature };
-            return Err(io::Error::new(io::ErrorKind::Unsupported, error));
+            return Ok(Source::Packed(entry & !(COPIED | COMPRESSED)));
         }
         let zero = if self.version == 3 { ZERO } else { 0 };
         if entry & !(OFFSET | COPIED | zero) != 0 {
@@ -153,6 +169,30 @@ impl Reader {
         self.table(entry & OFFSET, 1 << self.cluster_bits).map(Source::File)
     }
 
+    /// The bytes of a compressed cluster (section "Compressed Clusters Descriptor").
+    fn unpack(&self, entry: u64) -> io::Result<Vec<u8>> {
+        let size = 1_usize << self.cluster_bits;
+        let shift = 62 - (self.cluster_bits - 8);
+        let (at, sectors) = (entry & ((1 << shift) - 1), (entry >> shift) + 1);
+        let end = (at / 512 + sectors) * 512;
+        // The last sector need not be whole.
+        let len = end.min(self.file.len()).checked_sub(at).filter(|len| *len > 0 && *len <= 2 * size as u64);
+        let len = len.ok_or_else(|| invalid("a compressed cluster lies outside of the file"))?;
+        let mut packed = vec![0; len as usize];
+        self.file.read_exact_at(at, &mut packed)?;
+        let mut cluster = Vec::with_capacity(size);
+        let limit = size as u64;
+        let read = if self.is_zstd {
+            zstd::stream::read::Decoder::with_buffer(&packed[..])?.single_frame().take(limit).read_to_end(&mut cluster)
+        } else {
+            DeflateDecoder::new(&packed[..]).take(limit).read_to_end(&mut cluster)
+        };
+        match read {
+            Ok(read) if read == size => Ok(cluster),
+            _ => Err(invalid(&format!("the compressed cluster at byte {at} cannot be unpacked"))),
+        }
+    }
+
     /// How many of the first L2 entries can be read as one, and from where.
     fn run(&self, entries: &[[u8; 8]]) -> io::Result<(Source, usize)> {
         let source = |entry: &[u8; 8]| self.source(u64::from_be_bytes(*entry));
@@ -162,6 +202,7 @@ impl Reader {
             let in_a_row = match first {
                 Source::Zeros => Source::Zeros,
                 Source::File(start) => Source::File(start + ((run as u64) << self.cluster_bits)),
+                Source::Packed(_) => break,
             };
             if source(entry)? != in_a_row {
                 break;
@@ -203,6 +244,10 @@ impl ReadAt for Reader {
                 match source {
                     Source::Zeros => target.fill(0),
                     Source::File(start) => self.file.read_exact_at(start + at % size, target)?,
+                    Source::Packed(entry) => {
+                        let cluster = self.unpack(entry)?;
+                        target.copy_from_slice(&cluster[(at % size) as usize..][..target.len()]);
+                    }
                 }
                 at = stop;
             }

@@ -80,7 +80,7 @@ mod hostile {
     }
 
     fn reader(file: &File) -> Result<Reader, OpenError> {
-        Reader::new(FileBytes::new(file.try_clone().unwrap()).unwrap())
+        Reader::new(FileBytes::new(file.try_clone().unwrap()).unwrap(), FORMAT)
     }
 
     /// Reads the two clusters that hold something and one that does not.
@@ -151,7 +151,7 @@ mod hostile {
             (1, "never finished"),
             (2, "corrupt"),
             (4, "external data file"),
-            (8, "compression type"),
+            (8, "compression that is not known"),
             (16, "extended L2"),
             (32, "future"),
         ];
@@ -176,7 +176,7 @@ mod hostile {
             (l1, OFFSET_MAX, "cannot be where"),
             (l2, (7 * CLUSTER) | 4, "reserved bits of an L2 entry"),
             (l2, (7 * CLUSTER) | (1 << 61), "reserved bits of an L2 entry"),
-            (l2, (7 * CLUSTER) | (1 << 62), "compressed clusters, which is not supported"),
+            (l2, (7 * CLUSTER) | (1 << 62), "compressed cluster at byte"),
             (l2, 1 << 40, "cannot be where"),
             (l2, OFFSET_MAX | COPIED, "cannot be where"),
         ] {

@@ -1,0 +1,52 @@
+//! Zstandard (RFC 8878): a frame with its size and checksum for each piece.
+
+use std::io::{self, Read};
+
+use zstd::zstd_safe::CParameter;
+
+use super::Codec;
+
+const LEVEL: i32 = 3;
+
+#[derive(Debug)]
+pub(super) struct Zst;
+
+impl Codec for Zst {
+    type Piece = Vec<u8>;
+    type Sum = ();
+
+    fn head(&self) -> &'static [u8] {
+        &[]
+    }
+
+    fn piece(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+        compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+        compressor.compress(bytes)
+    }
+
+    fn add<'a>(&self, (): &mut (), piece: &'a Vec<u8>) -> &'a [u8] {
+        piece
+    }
+
+    fn tail(&self, (): ()) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+/// Reads all frames.
+pub(super) fn decoder(reader: Box<dyn Read>) -> Box<dyn Read> {
+    match zstd::stream::read::Decoder::new(reader) {
+        Ok(decoder) => Box::new(decoder),
+        Err(error) => Box::new(Broken(Some(error))),
+    }
+}
+
+/// What could not be set up, told when it is read.
+struct Broken(Option<io::Error>);
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        self.0.take().map_or(Ok(0), Err)
+    }
+}
