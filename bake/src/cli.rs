@@ -27,6 +27,10 @@ pub enum Command {
     Image(Box<ImageArgs>),
     /// Boots an image in QEMU, which leaves it untouched
     Boot(BootArgs),
+    /// Says what a disk image is, in any container format
+    Inspect(InspectArgs),
+    /// Says whether two disk images hold the same disk, whatever their container formats
+    Diff(DiffArgs),
     /// Compares many hosts
     #[command(subcommand)]
     Fleet(FleetCommand),
@@ -241,7 +245,7 @@ pub struct ImageArgs {
     /// Role that every host of this image has; without it the image takes its role at boot; may be repeated
     #[arg(long, value_delimiter = ',')]
     pub role: Vec<String>,
-    /// Container formats, separated by commas [default: raw]; `oci` alone for a layer on a bootable container image; or `sysext` (SquashFS) or `sysext-erofs` for a system extension, which takes no --rootfs
+    /// Container formats, separated by commas: raw, raw.gz, raw.xz, raw.zst, bmap, qcow2, qcow2-compressed, vmdk, vmdk-stream, ova, vhd, vhd-dynamic, vhdx, gce [default: raw]; `oci` alone for a layer on a bootable container image; or `sysext` (SquashFS) or `sysext-erofs` for a system extension, which takes no --rootfs
     #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
     pub format: Vec<String>,
     /// Where hosts will fetch the system extension; behind a `/` at the end, its file's name is added
@@ -420,6 +424,48 @@ pub struct BootArgs {
     /// What runs the machine: `tcg` works everywhere, `kvm` is fast where there is one
     #[arg(long, value_enum, default_value = "tcg")]
     pub accel: AccelArg,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `bake inspect`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  bake inspect images/debian.raw
+  bake inspect images/debian.ova --json")]
+pub struct InspectArgs {
+    /// The image, in any container format
+    pub image: PathBuf,
+    /// Threads [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `bake diff`.
+#[derive(Debug, Args)]
+#[command(after_help = "The exit status is 0 when the disks are the same, and 1 when they differ.
+
+Examples:
+  bake diff images/debian.raw images/debian.vmdk
+  bake diff yesterday.qcow2 today.qcow2 --json")]
+pub struct DiffArgs {
+    /// An image, in any container format
+    pub left: PathBuf,
+    /// Another one
+    pub right: PathBuf,
+    /// Threads [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
     /// Print nothing but errors
     #[arg(long, short)]
     pub quiet: bool,

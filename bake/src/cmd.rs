@@ -4,9 +4,11 @@ pub mod boot;
 mod build;
 pub mod completions;
 pub mod configure;
+pub mod diff;
 pub mod doctor;
 pub mod fleet;
 pub mod image;
+pub mod inspect;
 pub mod package;
 pub mod tree;
 

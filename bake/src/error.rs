@@ -113,3 +113,8 @@ impl From<bake_image::Error> for Failure {
         }
     }
 }
+
+/// Why something that the operating system was asked for did not happen.
+pub fn failed(what: &str) -> impl FnOnce(std::io::Error) -> Failure {
+    move |error| Failure::new(format!("{what} failed: {error}"))
+}

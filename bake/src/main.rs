@@ -26,6 +26,8 @@ fn main() -> ExitCode {
         cli::Command::Configure(args) => cmd::configure::run(&args),
         cli::Command::Image(args) => cmd::image::run(&args),
         cli::Command::Boot(args) => cmd::boot::run(&args),
+        cli::Command::Inspect(args) => cmd::inspect::run(&args),
+        cli::Command::Diff(args) => cmd::diff::run(&args),
         cli::Command::Fleet(command) => cmd::fleet::run(&command),
         cli::Command::Doctor { json } => cmd::doctor::run(json),
         cli::Command::Completions { shell } => cmd::completions::run(shell),

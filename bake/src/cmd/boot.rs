@@ -4,20 +4,23 @@
 //! runs another program.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bake_base::ReadAt;
 use bake_disk::discoverable;
 use bake_image::Size;
 use regex::bytes::Regex;
 use tempfile::TempDir;
 
 use crate::cli::{AccelArg, BootArgs, DiskArg, FirmwareArg};
-use crate::error::Failure;
+use crate::cmd::inspect::open;
+use crate::error::{Failure, failed};
 use crate::signals::Signals;
 use crate::ui::Printer;
 
@@ -86,17 +89,18 @@ fn boot(args: &BootArgs, signals: &Signals) -> Result<(), Failure> {
         fs::canonicalize(&args.image).map_err(failed(&format!("opening `{}`", args.image.display())))?;
     let opened = open(&image)?;
     let machine = machine_for(&opened, &image)?;
-    let disk = writable_disk(args, &image, opened.format.name(), &scratch)?;
+    let disk = match opened.format.qemu_driver() {
+        Some(driver) => writable_disk(args, &image, driver, &scratch)?,
+        None => {
+            let raw = scratch.path().join("unpacked.raw");
+            unpack(&*opened.disk, &raw).map_err(failed(&format!("unpacking `{}`", image.display())))?;
+            writable_disk(args, &raw, "raw", &scratch)?
+        }
+    };
     let mut command = command(args, machine, &disk, &scratch)?;
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.map_err(|error| missing(machine.program, machine.package, &error))?;
     watch(Running(child), &expected, args, signals)
-}
-
-fn open(image: &Path) -> Result<bake_disk::container::Opened, Failure> {
-    let shown = image.display();
-    let file = File::open(image).map_err(failed(&format!("opening `{shown}`")))?;
-    bake_disk::container::open(file).map_err(|error| Failure::new(format!("`{shown}`: {error}")))
 }
 
 /// The architecture, by the type of the root partition.
@@ -105,6 +109,21 @@ fn machine_for(opened: &bake_disk::container::Opened, image: &Path) -> Result<&'
         .map_err(|error| Failure::new(format!("`{}`: {error}", image.display())))?;
     let has = |kind| table.partitions.iter().any(|partition| partition.type_guid == kind);
     Ok(if has(discoverable::ROOT_ARM64) { &ARM64 } else { &X86_64 })
+}
+
+/// Writes a disk of which QEMU does not know the container.
+fn unpack(disk: &dyn ReadAt, raw: &Path) -> io::Result<()> {
+    let file = File::create_new(raw)?;
+    file.set_len(disk.len())?;
+    let mut buffer = vec![0; 1 << 20];
+    for offset in (0..disk.len()).step_by(buffer.len()) {
+        let part = &mut buffer[..(disk.len() - offset).min(1 << 20) as usize];
+        disk.read_exact_at(offset, part)?;
+        if !bake_base::is_zero(part) {
+            file.write_all_at(part, offset)?;
+        }
+    }
+    Ok(())
 }
 
 /// The copy-on-write file over the image.
@@ -168,8 +187,10 @@ fn command(args: &BootArgs, machine: &Machine, disk: &Path, scratch: &TempDir) -
     command.args(["-drive", &drive, "-device", device]);
     for (number, image) in args.attach.iter().enumerate() {
         let format = open(image)?.format;
-        let drive =
-            format!("if=none,id=other{number},snapshot=on,format={},file={}", format.name(), option(image)?);
+        let driver = format.qemu_driver().ok_or_else(|| {
+            Failure::new(format!("--attach: QEMU cannot read {format}: unpack `{}` first", image.display()))
+        })?;
+        let drive = format!("if=none,id=other{number},snapshot=on,format={driver},file={}", option(image)?);
         command.args(["-drive", &drive, "-device", &format!("virtio-blk-pci,drive=other{number}")]);
     }
     for credential in &args.credential {
@@ -300,8 +321,4 @@ fn missing(program: &str, package: &str, error: &std::io::Error) -> Failure {
         }
         _ => Failure::new(format!("starting `{program}` failed: {error}")),
     }
-}
-
-fn failed(what: &str) -> impl FnOnce(std::io::Error) -> Failure {
-    move |error| Failure::new(format!("{what} failed: {error}"))
 }

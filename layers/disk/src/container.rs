@@ -137,6 +137,23 @@ impl Format {
         self != bmap::FORMAT
     }
 
+    /// Whether its files are as long as the disk, most of it holes.
+    pub fn is_full_length(self) -> bool {
+        [Self::RAW, vhd::FIXED].contains(&self)
+    }
+
+    /// What QEMU calls the format, if it can run a machine from it.
+    pub fn qemu_driver(self) -> Option<&'static str> {
+        Some(match self.name {
+            "raw" => "raw",
+            "qcow2" | "qcow2-compressed" => "qcow2",
+            "vhd" | "vhd-dynamic" => "vpc",
+            "vhdx" => "vhdx",
+            "vmdk" | "vmdk-stream" => "vmdk",
+            _ => return None,
+        })
+    }
+
     /// What its files' names end in, without a dot.
     pub const fn extension(self) -> &'static str {
         self.extension
@@ -252,6 +269,9 @@ mod tests {
             assert_eq!(format.to_string().parse::<Format>().unwrap(), *format);
         }
         let error = "qcow".parse::<Format>().unwrap_err().to_string();
-        assert_eq!(error, "`qcow` is no container format: expected one of bmap, gce, ova, qcow2, qcow2-compressed, raw, raw.gz, raw.xz, raw.zst, vhd-dynamic, vhd, vhdx, vmdk, vmdk-stream");
+        assert_eq!(
+            error,
+            "`qcow` is no container format: expected one of bmap, gce, ova, qcow2, qcow2-compressed, raw, raw.gz, raw.xz, raw.zst, vhd-dynamic, vhd, vhdx, vmdk, vmdk-stream"
+        );
     }
 }

@@ -3,6 +3,7 @@
 //! File systems come in as [`bake_base::Layout`]s, the disk goes out as one, and a container format is only
 //! ever a wrapping of it: the same disk has the same [`BlockDigests`] in all of them.
 
+mod compare;
 pub mod container;
 mod digests;
 pub mod discoverable;
@@ -11,6 +12,7 @@ mod gpt;
 mod partition;
 pub mod verity;
 
+pub use compare::differences;
 pub use digests::{BLOCK_SIZE, BlockDigests, Run, ZERO_BLOCK};
 pub use dump::dump;
 pub use gpt::{

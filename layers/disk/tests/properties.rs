@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // Clippy takes only `#[test]` functions for tests, not their helpers.
 
 mod common;
+#[path = "properties/hostile.rs"]
+mod hostile;
 
 use std::fs::File;
 use std::sync::Arc;

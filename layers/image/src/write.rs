@@ -20,7 +20,7 @@ pub struct Output<'a> {
     pub directory: &'a Path,
     /// The container formats, each once.
     pub formats: &'a [Format],
-    /// Whether raw disks get a plain sum too, which takes a second pass over them.
+    /// Whether files as long as the disk get a plain sum too, which takes a second pass over them.
     pub sum_raw: bool,
     /// Threads to use.
     pub threads: usize,
@@ -100,7 +100,7 @@ impl Image {
         put(&mut set, &manifest_name, &manifest_bytes).map_err(failed())?;
         let mut sums = vec![(Digest::of(&manifest_bytes), manifest_name)];
         for (format, name, file) in artifacts {
-            if format != Format::RAW || output.sum_raw {
+            if !format.is_full_length() || output.sum_raw {
                 sums.push((sum(&file).map_err(failed())?, name));
             }
         }

@@ -69,7 +69,8 @@ impl Encode for Map {
         for (blocks, digest) in ranges {
             let (first, last) = (blocks.start(), blocks.end());
             let last = if first == last { String::new() } else { format!("-{last}") };
-            writeln!(text, "        <Range chksum=\"{digest}\"> {first}{last} </Range>").map_err(io::Error::other)?;
+            writeln!(text, "        <Range chksum=\"{digest}\"> {first}{last} </Range>")
+                .map_err(io::Error::other)?;
         }
         out.put(text.as_bytes())
     }

@@ -18,7 +18,7 @@ pub(super) use gzip::Gzip;
 pub(super) const GZ: Format = Format {
     name: "raw.gz",
     extension: "raw.gz",
-    plan: |disk| stream(disk, Gzip),
+    plan: |disk| Ok(stream(disk, Gzip)),
     recognise: |file| starts_with(file, &[0x1f, 0x8b]),
     open: |file| unpack::open(GZ, file, |reader| Box::new(flate2::read::MultiGzDecoder::new(reader))),
 };
@@ -26,7 +26,7 @@ pub(super) const GZ: Format = Format {
 pub(super) const XZ: Format = Format {
     name: "raw.xz",
     extension: "raw.xz",
-    plan: |disk| stream(disk, xz::Xz),
+    plan: |disk| Ok(stream(disk, xz::Xz)),
     recognise: |file| starts_with(file, b"\xfd7zXZ\0"),
     open: |file| unpack::open(XZ, file, |reader| Box::new(xz2::read::XzDecoder::new_multi_decoder(reader))),
 };
@@ -34,7 +34,7 @@ pub(super) const XZ: Format = Format {
 pub(super) const ZST: Format = Format {
     name: "raw.zst",
     extension: "raw.zst",
-    plan: |disk| stream(disk, zst::Zst),
+    plan: |disk| Ok(stream(disk, zst::Zst)),
     recognise: |file| starts_with(file, &[0x28, 0xb5, 0x2f, 0xfd]),
     open: |file| unpack::open(ZST, file, zst::decoder),
 };
@@ -146,7 +146,13 @@ impl<C: Codec> Encode for Whole<C> {
         Body::of(&self.codec, chunk.bytes)
     }
 
-    fn append(&self, pieces: &mut Pieces<C>, out: &mut Out<'_>, offset: u64, body: Body<C>) -> io::Result<()> {
+    fn append(
+        &self,
+        pieces: &mut Pieces<C>,
+        out: &mut Out<'_>,
+        offset: u64,
+        body: Body<C>,
+    ) -> io::Result<()> {
         pieces.block(&self.codec, out, offset, &body)
     }
 
@@ -156,8 +162,8 @@ impl<C: Codec> Encode for Whole<C> {
     }
 }
 
-fn stream<C: Codec + 'static>(disk: &Layout, codec: C) -> Result<Box<dyn Container>, String> {
-    Ok(Box::new(InOrder::new(disk, Whole { codec, len: disk.len() })))
+fn stream<C: Codec + 'static>(disk: &Layout, codec: C) -> Box<dyn Container> {
+    Box::new(InOrder::new(disk, Whole { codec, len: disk.len() }))
 }
 
 fn starts_with(file: &FileBytes, magic: &[u8]) -> io::Result<bool> {

@@ -80,10 +80,7 @@ mod tests {
     #[test]
     fn units_are_packed_in_the_order_of_the_disk() {
         let extents = touched(&disk(), UNIT, 5);
-        assert_eq!(
-            extents,
-            [Extent { guest: 0, host: 5, count: 1 }, Extent { guest: 2, host: 6, count: 2 }]
-        );
+        assert_eq!(extents, [Extent { guest: 0, host: 5, count: 1 }, Extent { guest: 2, host: 6, count: 2 }]);
         assert_eq!(count(&extents), 3);
         assert_eq!(units(&extents).collect::<Vec<_>>(), [(0, 5), (2, 6), (3, 7)]);
     }

@@ -131,7 +131,11 @@ impl<R: Read> Read for Member<R> {
             // To the end, for the checksum is there.
             let mut rest = Vec::new();
             self.archive.by_ref().take(1 << 20).read_to_end(&mut rest)?;
-            return if rest.iter().all(|byte| *byte == 0) { Ok(0) } else { Err(invalid("it has a second member")) };
+            return if rest.iter().all(|byte| *byte == 0) {
+                Ok(0)
+            } else {
+                Err(invalid("it has a second member"))
+            };
         }
         let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let read = self.archive.read(&mut buffer[..most])?;

@@ -85,7 +85,9 @@ impl Plan {
         let data = extents::count(&extents);
         let (refcount_table_clusters, refcount_blocks) = refcount_clusters(refcount_table_start + data);
         let before = refcount_table_start + refcount_table_clusters + refcount_blocks;
-        extents.iter_mut().for_each(|extent| extent.host += before);
+        for extent in &mut extents {
+            extent.host += before;
+        }
         Ok(Self {
             disk_len,
             l1_entries,

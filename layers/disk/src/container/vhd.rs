@@ -58,7 +58,9 @@ fn checked(disk: &Layout, multiple: u64) -> Result<u64, String> {
         return Err(format!("{len} bytes are no multiple of {multiple}: round the size up"));
     }
     if len > MAX_SIZE {
-        return Err(format!("{len} bytes are more than the format's 2,040 GiB: use `vhdx`, or make it smaller"));
+        return Err(format!(
+            "{len} bytes are more than the format's 2,040 GiB: use `vhdx`, or make it smaller"
+        ));
     }
     Ok(len)
 }
@@ -92,7 +94,7 @@ fn geometry(sectors: u64) -> (u16, u8, u8) {
     let (per_track, heads) = if sectors >= 65_535 * 16 * 63 {
         (255, 16)
     } else {
-        let heads = sectors.div_ceil(17).div_ceil(1024).max(4);
+        let heads = (sectors / 17).div_ceil(1024).max(4);
         if heads <= 16 && sectors / 17 < heads * 1024 {
             (17, heads)
         } else if sectors / 31 < 16 * 1024 {

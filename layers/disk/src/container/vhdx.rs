@@ -79,7 +79,9 @@ impl Plan {
         let len = disk.len();
         let sector = sector_size(disk).map_err(|error| error.to_string())?;
         if len == 0 || !len.is_multiple_of(sector) {
-            return Err(format!("{len} bytes are no whole number of sectors of {sector} bytes: round the size up"));
+            return Err(format!(
+                "{len} bytes are no whole number of sectors of {sector} bytes: round the size up"
+            ));
         }
         if len > MAX_SIZE {
             return Err(format!("{len} bytes are more than the format's 64 TiB: make it smaller"));

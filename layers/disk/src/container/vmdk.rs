@@ -176,7 +176,8 @@ impl Container for Sparse {
         }
         for start in self.directories() {
             let first = start + self.directory_sectors();
-            let entries = (0..self.tables).flat_map(|table| ((first + table * TABLE_SECTORS) as u32).to_le_bytes());
+            let entries =
+                (0..self.tables).flat_map(|table| ((first + table * TABLE_SECTORS) as u32).to_le_bytes());
             file.write_all_at(&entries.collect::<Vec<u8>>(), start * SECTOR)?;
             file.write_all_at(&tables, first * SECTOR)?;
         }

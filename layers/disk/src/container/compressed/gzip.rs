@@ -32,7 +32,10 @@ impl Codec for Gzip {
             let input = &bytes[deflate.total_in() as usize..];
             let status = deflate.compress_vec(input, &mut out, FlushCompress::Sync)?;
             // The flush is complete when it has left room.
-            if status == Status::Ok && deflate.total_in() as usize == bytes.len() && out.len() < out.capacity() {
+            if status == Status::Ok
+                && deflate.total_in() as usize == bytes.len()
+                && out.len() < out.capacity()
+            {
                 return Ok((out, crc));
             }
             out.reserve(bytes.len() / 2 + 1024);

@@ -8,8 +8,8 @@ use std::io;
 use bake_base::{Layout, is_zero};
 
 use super::{
-    CLUSTER, COMPRESSED, COPIED, Extent, L1_START, MAGIC, Plan, REFCOUNT_ORDER, REFCOUNTS_PER_BLOCK, TABLE_ENTRIES,
-    l2_indexes, refcount_clusters, set,
+    CLUSTER, COMPRESSED, COPIED, Extent, L1_START, MAGIC, Plan, REFCOUNT_ORDER, REFCOUNTS_PER_BLOCK,
+    TABLE_ENTRIES, l2_indexes, refcount_clusters, set,
 };
 use crate::container::in_order::{Encode, Out};
 use crate::container::{Chunk, extents};
@@ -136,7 +136,13 @@ impl Encode for Compressed {
         Ok(clusters)
     }
 
-    fn append(&self, tables: &mut Tables, out: &mut Out<'_>, _: u64, clusters: Vec<Cluster>) -> io::Result<()> {
+    fn append(
+        &self,
+        tables: &mut Tables,
+        out: &mut Out<'_>,
+        _: u64,
+        clusters: Vec<Cluster>,
+    ) -> io::Result<()> {
         for cluster in clusters {
             match cluster {
                 Cluster::Compressed(cluster, bytes) => {

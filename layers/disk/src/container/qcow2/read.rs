@@ -183,7 +183,10 @@ impl Reader {
         let mut cluster = Vec::with_capacity(size);
         let limit = size as u64;
         let read = if self.is_zstd {
-            zstd::stream::read::Decoder::with_buffer(&packed[..])?.single_frame().take(limit).read_to_end(&mut cluster)
+            zstd::stream::read::Decoder::with_buffer(&packed[..])?
+                .single_frame()
+                .take(limit)
+                .read_to_end(&mut cluster)
         } else {
             DeflateDecoder::new(&packed[..]).take(limit).read_to_end(&mut cluster)
         };

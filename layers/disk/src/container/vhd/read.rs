@@ -5,7 +5,8 @@ use std::io;
 use bake_base::{FileBytes, ReadAt};
 
 use super::{
-    BLOCK, COOKIE, DYNAMIC_COOKIE, FOOTER_CHECKSUM, HEADER_CHECKSUM, HEADER_OFFSET, MAX_SIZE, SECTOR, UNUSED, sum,
+    BLOCK, COOKIE, DYNAMIC_COOKIE, FOOTER_CHECKSUM, HEADER_CHECKSUM, HEADER_OFFSET, MAX_SIZE, SECTOR, UNUSED,
+    sum,
 };
 use crate::container::{Format, OpenError, fields};
 
@@ -74,7 +75,11 @@ impl Reader {
     fn blocks(file: &FileBytes, at: u64, len: u64) -> Result<(u64, u64), String> {
         let mut header = [0; 1024];
         let is_read = file.read_exact_at(at, &mut header).is_ok();
-        if at < HEADER_OFFSET || !is_read || header[..8] != DYNAMIC_COOKIE || !is_whole(&header, HEADER_CHECKSUM) {
+        if at < HEADER_OFFSET
+            || !is_read
+            || header[..8] != DYNAMIC_COOKIE
+            || !is_whole(&header, HEADER_CHECKSUM)
+        {
             return Err(format!("no header with a right checksum lies at byte {at}"));
         }
         let (table, entries) = (fields::be64(&header, 16), u64::from(fields::be32(&header, 28)));

@@ -5,8 +5,8 @@ use std::io;
 use bake_base::{FileBytes, ReadAt, Uuid};
 
 use super::{
-    BAT_REGION, DISK_SIZE, FILE_PARAMETERS, FORMAT, FULLY_PRESENT, HEADER_LEN, HEADERS, LOGICAL_SECTOR, MAX_SIZE,
-    METADATA_REGION, MIB, REGION_TABLES, REQUIRED, TABLE_LEN, chunk_ratio, entry_of, sum,
+    BAT_REGION, DISK_SIZE, FILE_PARAMETERS, FORMAT, FULLY_PRESENT, HEADER_LEN, HEADERS, LOGICAL_SECTOR,
+    MAX_SIZE, METADATA_REGION, MIB, REGION_TABLES, REQUIRED, TABLE_LEN, chunk_ratio, entry_of, sum,
 };
 use crate::container::{OpenError, fields};
 
@@ -100,7 +100,10 @@ impl Reader {
                 BAT_REGION => found[0] = Some(place),
                 METADATA_REGION => found[1] = Some(place),
                 other if fields::le32(entry, 28) & 1 != 0 => {
-                    return Err(OpenError::Unsupported { format: FORMAT, feature: format!("the region {other}") });
+                    return Err(OpenError::Unsupported {
+                        format: FORMAT,
+                        feature: format!("the region {other}"),
+                    });
                 }
                 _ => {}
             }

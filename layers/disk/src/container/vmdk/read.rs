@@ -65,10 +65,16 @@ impl<R: ReadAt> Reader<R> {
         if capacity > MAX_SIZE / SECTOR {
             return Err(damaged(format!("{capacity} sectors are more than the format has")));
         }
-        if !grain.is_power_of_two() || !(8..=GRAIN / SECTOR).contains(&grain) || !(1..=512).contains(&table_entries) {
-            return Err(damaged(format!("{table_entries} grains of {grain} sectors in a table: expected 512 of 128")));
+        if !grain.is_power_of_two()
+            || !(8..=GRAIN / SECTOR).contains(&grain)
+            || !(1..=512).contains(&table_entries)
+        {
+            return Err(damaged(format!(
+                "{table_entries} grains of {grain} sectors in a table: expected 512 of 128"
+            )));
         }
-        let reader = Self { file, len: capacity * SECTOR, grain: grain * SECTOR, table_entries, directory, flags };
+        let reader =
+            Self { file, len: capacity * SECTOR, grain: grain * SECTOR, table_entries, directory, flags };
         let entries = capacity.div_ceil(grain * table_entries);
         if reader.place(directory, entries * 4).is_err() {
             return Err(damaged(format!("its grain directory cannot lie at sector {directory}")));
@@ -140,7 +146,11 @@ impl<R: ReadAt> Reader<R> {
         // The last grain may be as short as the disk.
         let wanted = self.grain.min(self.len - grain * self.grain);
         if !(wanted..=self.grain).contains(&(bytes.len() as u64)) {
-            return Err(invalid(&format!("grain {grain} has {} bytes: expected {}", bytes.len(), self.grain)));
+            return Err(invalid(&format!(
+                "grain {grain} has {} bytes: expected {}",
+                bytes.len(),
+                self.grain
+            )));
         }
         Ok(bytes)
     }

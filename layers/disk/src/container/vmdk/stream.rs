@@ -8,8 +8,8 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
 use super::{
-    COMPRESSED, DEFLATE, GRAIN, GRAIN_SECTORS, MARKERS, NEWLINES, Places, SECTOR, TABLE_ENTRIES, TABLE_SECTORS,
-    capacity, descriptor, header,
+    COMPRESSED, DEFLATE, GRAIN, GRAIN_SECTORS, MARKERS, NEWLINES, Places, SECTOR, TABLE_ENTRIES,
+    TABLE_SECTORS, capacity, descriptor, header,
 };
 use crate::container::Chunk;
 use crate::container::in_order::{Encode, Out};

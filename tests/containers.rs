@@ -1,0 +1,135 @@
+//! Every container format of one bake, on a real root file system: others read the same disk from each.
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where and why
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::machine::shows;
+use support::{bake, output, rootfs, run, scratch, text};
+
+/// Formats with the ends of their files' names.
+const FORMATS: [(&str, &str); 14] = [
+    ("raw", "raw"),
+    ("raw.gz", "raw.gz"),
+    ("raw.xz", "raw.xz"),
+    ("raw.zst", "raw.zst"),
+    ("bmap", "bmap"),
+    ("qcow2", "qcow2"),
+    ("qcow2-compressed", "compressed.qcow2"),
+    ("vmdk", "vmdk"),
+    ("vmdk-stream", "stream.vmdk"),
+    ("ova", "ova"),
+    ("vhd", "vhd"),
+    ("vhd-dynamic", "dynamic.vhd"),
+    ("vhdx", "vhdx"),
+    ("gce", "gce.tar.gz"),
+];
+
+/// A bake in all formats at once.
+fn baked(directory: &Path) {
+    let formats: Vec<_> = FORMATS.iter().map(|(format, _)| *format).collect();
+    run(bake()
+        .args(["image", "--quiet", "--no-cache", "--format", &formats.join(","), "--rootfs"])
+        .arg(rootfs("debian-12"))
+        .arg("--out")
+        .arg(directory));
+}
+
+fn file(directory: &Path, format: &str) -> PathBuf {
+    let (_, extension) = FORMATS.iter().find(|(name, _)| *name == format).unwrap();
+    directory.join(format!("debian.{extension}"))
+}
+
+/// Runs a shell script in a directory.
+fn shell(directory: &Path, script: &str) {
+    run(Command::new("bash").args(["-euo", "pipefail", "-c", script]).current_dir(directory));
+}
+
+#[test]
+fn every_format_holds_the_same_disk_for_other_peoples_tools_and_for_our_own() {
+    let scratch = scratch();
+    let at = scratch.path();
+    baked(at);
+    // QEMU's own comparison, table checks where it has them, and conversion of what it cannot compare.
+    shell(
+        at,
+        "qemu-img check -q debian.qcow2; qemu-img check -q debian.compressed.qcow2; qemu-img check -q debian.vhdx
+         for pair in qcow2:qcow2 compressed.qcow2:qcow2 vmdk:vmdk stream.vmdk:vmdk vhd:vpc dynamic.vhd:vpc vhdx:vhdx; do
+             qemu-img compare -f raw -F ${pair#*:} debian.raw debian.${pair%:*}
+         done",
+    );
+    // Each kind of archive by the tool that people have for it.
+    shell(
+        at,
+        "for unpack in 'gzip -dc debian.raw.gz' 'xz -dc debian.raw.xz' 'zstd -qdc debian.raw.zst' \
+             'tar -xzOf debian.gce.tar.gz disk.raw'; do
+             $unpack | cmp - debian.raw
+         done
+         test \"$(tar -tzf debian.gce.tar.gz)\" = disk.raw",
+    );
+    shell(
+        at,
+        "mkdir ova && tar -C ova -xf debian.ova && test \"$(tar -tf debian.ova | xargs)\" = 'disk.ovf disk.mf disk.vmdk'
+         cd ova && sed -E 's/^SHA256\\((.*)\\)= (.*)$/\\2  \\1/' disk.mf | sha256sum --check --quiet
+         xmllint --noout disk.ovf
+         cmp disk.vmdk ../debian.stream.vmdk
+         grep -q \"ovf:size=\\\"$(stat -c %s disk.vmdk)\\\"\" disk.ovf",
+    );
+    shell(at, "bmaptool -q copy --bmap debian.bmap debian.raw copied && cmp copied debian.raw");
+    shell(at, "sha256sum --check --quiet SHA256SUMS");
+
+    let facts = |image: &Path| -> serde_json::Value {
+        serde_json::from_slice(&run(bake().args(["inspect", "--json"]).arg(image)).into_bytes()).unwrap()
+    };
+    let manifest: serde_json::Value = serde_json::from_slice(&fs::read(at.join("manifest.json")).unwrap()).unwrap();
+    for (format, _) in FORMATS.iter().filter(|(format, _)| *format != "bmap") {
+        let facts = facts(&file(at, format));
+        assert_eq!(facts["format"], *format);
+        assert_eq!(facts["digest"], manifest["disk"]["digest"], "{format}");
+        assert_eq!(facts["table"]["partitions"].as_array().unwrap().len(), 2, "{format}");
+    }
+    let same = run(bake().arg("diff").arg(file(at, "raw")).arg(file(at, "ova")));
+    assert_eq!(same, "the same disk\n");
+}
+
+#[test]
+fn a_difference_is_told_by_its_place_whatever_the_formats() {
+    let scratch = scratch();
+    let at = scratch.path();
+    run(bake()
+        .args(["image", "--quiet", "--no-cache", "--format", "raw,vmdk", "--rootfs"])
+        .arg(rootfs("debian-12"))
+        .arg("--out")
+        .arg(at));
+    shell(at, "printf x | dd of=debian.raw bs=1 seek=1048700 conv=notrunc status=none");
+    let compared = output(bake().args(["diff"]).arg(at.join("debian.raw")).arg(at.join("debian.vmdk")));
+    assert_eq!(compared.status.code(), Some(1));
+    assert_eq!(text(&compared.stdout), "4096 bytes at 1048576 differ in partition \"esp\"\n");
+    assert!(compared.stderr.is_empty());
+    let missing = output(bake().args(["diff"]).arg(at.join("debian.raw")).arg(at.join("absent")));
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(text(&missing.stderr).contains("absent"), "{}", text(&missing.stderr));
+}
+
+#[test]
+fn a_block_map_is_no_disk() {
+    let scratch = scratch();
+    let map = scratch.path().join("debian.bmap");
+    fs::write(&map, "<?xml version=\"1.0\" ?>\n<bmap version=\"2.0\">\n").unwrap();
+    let said = text(&output(bake().arg("inspect").arg(&map)).stderr);
+    assert!(said.contains("it describes the raw disk beside it"), "{said}");
+}
+
+/// Directly where QEMU knows the format, unpacked by `bake boot` where it does not. A kernel that starts has come
+/// from the file system in the image; that one unpacked image starts as a whole is seen elsewhere.
+#[test]
+fn in_qemu_every_format_starts_its_kernel() {
+    let scratch = scratch();
+    baked(scratch.path());
+    for (format, _) in FORMATS.iter().filter(|(format, _)| *format != "bmap") {
+        shows(&file(scratch.path(), format), &[], "Linux version");
+    }
+}
