@@ -89,6 +89,7 @@ fn every_command_works_as_written() {
         "flatcar/flatcar.raw",
         "extension/dcos.raw",
         "layered/fedora-coreos.oci.tar",
+        "containers/debian.ova",
     ] {
         assert!(scratch.path().join(made).exists(), "{made}");
     }
