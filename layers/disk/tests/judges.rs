@@ -176,3 +176,33 @@ fn a_table_is_read_from_every_container() {
         assert_eq!(read_gpt(&*opened.disk).unwrap(), disk.table);
     }
 }
+
+/// As Compute Engine's users are told to make them, sparse and not.
+#[test]
+fn archives_that_tar_made_for_compute_engine_are_read() {
+    let mut builder = LayoutBuilder::new();
+    for offset in [0, 5 * MIB, 9 * MIB, 11 * MIB, 20 * MIB, 40 * MIB] {
+        builder.push_bytes(offset, vec![7; 10_000]);
+    }
+    let written = Written::new(&builder.finish(64 * MIB).unwrap(), 2);
+    let scratch = written.scratch.path();
+    std::fs::hard_link(written.path("raw"), scratch.join("disk.raw")).unwrap();
+    for sparse in [&["--sparse"][..], &[]] {
+        let made = written.path("made.tar.gz");
+        let from = ["--format=oldgnu", "-C", scratch.to_str().unwrap(), "-cz", "disk.raw", "-f"];
+        judge("tar", "tar", &[sparse, &from].concat(), &[&made]);
+        let opened = open(File::open(&made).unwrap()).unwrap();
+        assert_eq!(opened.format.name(), "gce", "{sparse:?}");
+        assert_eq!(BlockDigests::compute(&*opened.disk, 2, &|_| ()).unwrap(), written.digests, "{sparse:?}");
+    }
+}
+
+#[test]
+fn tar_unpacks_an_archive_for_compute_engine_as_sparse_as_the_disk_was() {
+    let written = Written::new(&disk(SectorSize::Bytes512).layout, 2);
+    let scratch = written.scratch.path();
+    judge("tar", "tar", &["-C", scratch.to_str().unwrap(), "-xzf"], &[&written.path("gce")]);
+    let unpacked = scratch.join("disk.raw");
+    judge("diffutils", "cmp", &[], &[&written.path("raw"), &unpacked]);
+    assert!(unpacked.metadata().unwrap().blocks() * 512 < MIB);
+}

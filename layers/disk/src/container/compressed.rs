@@ -28,7 +28,7 @@ pub(super) const XZ: Format = Format {
     extension: "raw.xz",
     plan: |disk| Ok(stream(disk, xz::Xz)),
     recognise: |file| starts_with(file, b"\xfd7zXZ\0"),
-    open: |file| unpack::open(XZ, file, |reader| Box::new(xz2::read::XzDecoder::new_multi_decoder(reader))),
+    open: |file| unpack::open(XZ, file, xz::decoder),
 };
 
 pub(super) const ZST: Format = Format {

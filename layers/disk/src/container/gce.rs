@@ -1,15 +1,19 @@
-//! What Compute Engine imports: a gzip-compressed tar in GNU's old format with one member, `disk.raw`, which has a
-//! whole number of GiB.
+//! What Compute Engine imports: a gzip-compressed tar in GNU's old format with one sparse member, `disk.raw`, which has
+//! a whole number of GiB.
 
+mod sparse;
+
+use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use bake_base::{FileBytes, Layout};
 use flate2::read::MultiGzDecoder;
 
-use super::compressed::{Body, Codec, Gzip, Pieces};
+use super::compressed::{Codec, Gzip, Pieces};
 use super::in_order::{Encode, InOrder, Out};
-use super::{Chunk, Format, unpack};
+use super::{Chunk, Format, GRANULE, extents, unpack};
 use crate::partition::GIB;
+use sparse::Run;
 
 pub(super) const FORMAT: Format = Format {
     name: "gce",
@@ -25,8 +29,7 @@ const RECORD: usize = 512;
 const END: [u8; 2 * RECORD] = [0; 2 * RECORD];
 
 struct Archive {
-    len: u64,
-    header: Vec<u8>,
+    headers: Vec<u8>,
 }
 
 impl Archive {
@@ -41,38 +44,42 @@ impl Archive {
         header.set_uid(0);
         header.set_gid(0);
         header.set_mtime(0);
-        header.set_size(len);
-        header.set_cksum();
-        Ok(Self { len, header: header.as_bytes().to_vec() })
+        let extents = extents::touched(disk, GRANULE, 0);
+        Ok(Self { headers: sparse::headers(header.as_bytes().to_vec(), len, GRANULE, &extents) })
     }
 }
 
 impl Encode for Archive {
-    type Body = Body<Gzip>;
+    type Body = <Gzip as Codec>::Piece;
     type State = Pieces<Gzip>;
 
     fn begin(&self, out: &mut Out<'_>) -> io::Result<Pieces<Gzip>> {
         let mut pieces = Pieces::begin(&Gzip, out)?;
-        pieces.add(&Gzip, out, &Gzip.piece(&self.header)?)?;
+        pieces.add(&Gzip, out, &Gzip.piece(&self.headers)?)?;
         Ok(pieces)
     }
 
-    fn encode(&self, chunk: &Chunk<'_>) -> io::Result<Body<Gzip>> {
-        Body::of(&Gzip, chunk.bytes)
+    fn encode(&self, chunk: &Chunk<'_>) -> io::Result<Self::Body> {
+        match chunk.covered {
+            [all] if all.len() == chunk.bytes.len() => Gzip.piece(chunk.bytes),
+            covered => {
+                let parts: Vec<&[u8]> = covered.iter().map(|run| &chunk.bytes[run.clone()]).collect();
+                Gzip.piece(&parts.concat())
+            }
+        }
     }
 
     fn append(
         &self,
         pieces: &mut Pieces<Gzip>,
         out: &mut Out<'_>,
-        offset: u64,
-        body: Body<Gzip>,
+        _: u64,
+        body: Self::Body,
     ) -> io::Result<()> {
-        pieces.block(&Gzip, out, offset, &body)
+        pieces.add(&Gzip, out, &body)
     }
 
     fn end(&self, mut pieces: Pieces<Gzip>, out: &mut Out<'_>) -> io::Result<()> {
-        pieces.fill(&Gzip, out, self.len)?;
         pieces.add(&Gzip, out, &Gzip.piece(&END)?)?;
         pieces.end(&Gzip, out)
     }
@@ -85,16 +92,18 @@ fn recognise(file: &FileBytes) -> io::Result<bool> {
     }
     let mut record = [0; RECORD];
     let is_read = MultiGzDecoder::new(unpack::reader(file)?).read_exact(&mut record).is_ok();
-    Ok(is_read && member(&record).is_some())
+    Ok(is_read && is_member(&record))
 }
 
-/// The size of the member that begins with this record, if it is the disk.
-fn member(record: &[u8; RECORD]) -> Option<u64> {
+/// Whether the member that begins with this record is the disk.
+fn is_member(record: &[u8; RECORD]) -> bool {
     let header = tar::Header::from_byte_slice(record);
     let path = header.path_bytes();
     let is_disk = path.strip_prefix(b"./").unwrap_or(&path) == NAME.as_bytes();
-    let is_whole = header.entry_type().is_file() && header.cksum().is_ok_and(|sum| sum == sum_of(record));
-    if is_disk && is_whole { header.entry_size().ok() } else { None }
+    let kind = header.entry_type();
+    is_disk
+        && (kind.is_file() || kind.is_gnu_sparse())
+        && header.cksum().is_ok_and(|sum| sum == sum_of(record))
 }
 
 /// The sum of the bytes of a header, whose own field counts as blanks (POSIX, ustar interchange format).
@@ -107,43 +116,61 @@ fn sum_of(record: &[u8; RECORD]) -> u32 {
 /// Reads the member's content; an error when it is not there, not whole, or not the only one.
 struct Member<R> {
     archive: R,
-    left: Option<u64>,
+    /// What is left of it, once its header was read.
+    left: Option<VecDeque<Run>>,
 }
 
 impl<R: Read> Member<R> {
     fn new(archive: R) -> Self {
         Self { archive, left: None }
     }
+
+    fn begin(&mut self) -> io::Result<VecDeque<Run>> {
+        let mut record = [0; RECORD];
+        self.archive.read_exact(&mut record)?;
+        if !is_member(&record) {
+            return Err(invalid("its first member is not `disk.raw`"));
+        }
+        sparse::runs(&record, &mut self.archive)
+    }
+
+    /// Reads to the end, for the checksum is there.
+    fn end(&mut self) -> io::Result<usize> {
+        let mut rest = Vec::new();
+        self.archive.by_ref().take(1 << 20).read_to_end(&mut rest)?;
+        if rest.iter().all(|byte| *byte == 0) { Ok(0) } else { Err(invalid("it has a second member")) }
+    }
 }
 
 impl<R: Read> Read for Member<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = match self.left {
-            Some(left) => left,
-            None => {
-                let mut record = [0; RECORD];
-                self.archive.read_exact(&mut record)?;
-                let problem = || invalid("its first member is not `disk.raw`, stored whole");
-                *self.left.insert(member(&record).ok_or_else(problem)?)
+        if self.left.is_none() {
+            self.left = Some(self.begin()?);
+        }
+        let runs = self.left.get_or_insert_default();
+        let room = buffer.len();
+        let most = |left: u64| room.min(usize::try_from(left).unwrap_or(usize::MAX));
+        while let Some(run) = runs.front_mut() {
+            match run {
+                Run::Hole(0) | Run::Data(0) => drop(runs.pop_front()),
+                Run::Hole(left) => {
+                    let part = &mut buffer[..most(*left)];
+                    part.fill(0);
+                    *left -= part.len() as u64;
+                    return Ok(part.len());
+                }
+                Run::Data(left) => {
+                    let part = &mut buffer[..most(*left)];
+                    let read = self.archive.read(part)?;
+                    if read == 0 && !part.is_empty() {
+                        return Err(invalid("`disk.raw` is cut short"));
+                    }
+                    *left -= read as u64;
+                    return Ok(read);
+                }
             }
-        };
-        if left == 0 {
-            // To the end, for the checksum is there.
-            let mut rest = Vec::new();
-            self.archive.by_ref().take(1 << 20).read_to_end(&mut rest)?;
-            return if rest.iter().all(|byte| *byte == 0) {
-                Ok(0)
-            } else {
-                Err(invalid("it has a second member"))
-            };
         }
-        let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-        let read = self.archive.read(&mut buffer[..most])?;
-        if read == 0 && most > 0 {
-            return Err(invalid("`disk.raw` is cut short"));
-        }
-        self.left = Some(left - read as u64);
-        Ok(read)
+        self.end()
     }
 }
 

@@ -1,13 +1,16 @@
 //! Streams of xz (format 1.1), one for each piece: decoders read them as one.
 
-use std::io;
+use std::io::{self, Read};
 
-use xz2::stream::{Action, Check, Filters, LzmaOptions, Status, Stream};
+use xz2::read::XzDecoder;
+use xz2::stream::{Action, CONCATENATED, Check, Filters, LzmaOptions, Status, Stream};
 
-use super::Codec;
+use super::{Codec, unpack};
 use crate::digests::BLOCK_SIZE;
 
 const PRESET: u32 = 6;
+/// Memory that a decoder may take, in bytes: enough for `xz -9`.
+const MEMORY: u64 = 256 << 20;
 
 #[derive(Debug)]
 pub(super) struct Xz;
@@ -43,4 +46,10 @@ impl Codec for Xz {
     fn tail(&self, (): ()) -> Vec<u8> {
         Vec::new()
     }
+}
+
+/// Reads all streams.
+pub(super) fn decoder(reader: Box<dyn Read>) -> Box<dyn Read> {
+    let stream = Stream::new_stream_decoder(MEMORY, CONCATENATED).map_err(io::Error::from);
+    unpack::or_broken(stream.map(|stream| XzDecoder::new_stream(reader, stream)))
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use zstd::zstd_safe::CParameter;
 
-use super::Codec;
+use super::{Codec, unpack};
 
 const LEVEL: i32 = 3;
 
@@ -34,19 +34,7 @@ impl Codec for Zst {
     }
 }
 
-/// Reads all frames.
+/// Reads all frames, with windows of up to 128 MiB, which is libzstd's own limit.
 pub(super) fn decoder(reader: Box<dyn Read>) -> Box<dyn Read> {
-    match zstd::stream::read::Decoder::new(reader) {
-        Ok(decoder) => Box::new(decoder),
-        Err(error) => Box::new(Broken(Some(error))),
-    }
-}
-
-/// What could not be set up, told when it is read.
-struct Broken(Option<io::Error>);
-
-impl Read for Broken {
-    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-        self.0.take().map_or(Ok(0), Err)
-    }
+    unpack::or_broken(zstd::stream::read::Decoder::new(reader))
 }

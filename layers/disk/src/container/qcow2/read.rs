@@ -16,6 +16,8 @@ use crate::container::{Format, OpenError, fields};
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 /// Bit 0 of an L2 entry (version 3): reads as zeros, whatever it points to.
 const ZERO: u64 = 1;
+/// The largest window of a compressed cluster that is believed: clusters have 2 MiB at most.
+const WINDOW_LOG: u32 = 23;
 /// L2 entries looked up at a time: a whole table of the smallest clusters.
 const LOOKUP: usize = 64;
 
@@ -31,6 +33,8 @@ mod field {
     pub(super) const ENCRYPTION: usize = 32;
     pub(super) const L1_ENTRIES: usize = 36;
     pub(super) const L1_OFFSET: usize = 40;
+    pub(super) const REFCOUNT_TABLE: usize = 48;
+    pub(super) const REFCOUNT_CLUSTERS: usize = 56;
     pub(super) const INCOMPATIBLE: usize = 72;
     pub(super) const HEADER_SIZE: usize = 100;
     pub(super) const COMPRESSION_TYPE: usize = 104;
@@ -131,6 +135,11 @@ impl Reader {
         if needed > 0 && reader.table(l1_offset, needed * 8).is_err() {
             return Err(damaged(format!("its L1 table cannot lie at byte {l1_offset}")));
         }
+        // Nothing is read there, but in a compressed image it lies behind the data, and a cut file lacks it.
+        let (refcounts, clusters) = (u64_at(field::REFCOUNT_TABLE), u64_at(field::REFCOUNT_CLUSTERS) >> 32);
+        if reader.table(refcounts, clusters << cluster_bits).is_err() {
+            return Err(damaged(format!("its refcount table cannot lie at byte {refcounts}")));
+        }
         Ok(reader)
     }
 
@@ -183,10 +192,9 @@ impl Reader {
         let mut cluster = Vec::with_capacity(size);
         let limit = size as u64;
         let read = if self.is_zstd {
-            zstd::stream::read::Decoder::with_buffer(&packed[..])?
-                .single_frame()
-                .take(limit)
-                .read_to_end(&mut cluster)
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(&packed[..])?.single_frame();
+            decoder.window_log_max(WINDOW_LOG)?;
+            decoder.take(limit).read_to_end(&mut cluster)
         } else {
             DeflateDecoder::new(&packed[..]).take(limit).read_to_end(&mut cluster)
         };

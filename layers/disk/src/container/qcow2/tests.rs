@@ -139,6 +139,7 @@ mod hostile {
             (100, vec![0xff; 4], "cut short"),
             (100, vec![0, 0, 0, 72], "cut short"),
             (40, vec![0xff; 8], "L1 table cannot lie"),
+            (48, vec![0xff; 8], "refcount table cannot lie"),
             (40, vec![0; 8], "L1 table cannot lie"),
             (40, vec![0, 0, 0, 0, 0, 1, 0, 8], "L1 table cannot lie"),
             (36, vec![0xff; 4], "L1 entries"),
