@@ -1,11 +1,13 @@
 //! `bake inspect`: what a disk image is.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
-use bake_base::{Digest, Uuid};
+use bake_base::{Digest, ReadAt, Uuid};
 use bake_disk::container::{self, Opened};
-use bake_disk::{BlockDigests, Table, TableError, discoverable, read_gpt};
+use bake_disk::{BlockDigests, Partition, Table, TableError, discoverable, read_gpt};
+use bake_fs::signature;
 use serde::Serialize;
 
 use crate::cli::InspectArgs;
@@ -41,6 +43,8 @@ struct PartitionFacts {
     offset: u64,
     size: u64,
     r#type: Option<&'static str>,
+    /// What lies in it, by its first bytes.
+    file_system: Option<&'static str>,
     type_guid: Uuid,
     guid: Uuid,
     name: String,
@@ -63,13 +67,15 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
     let threads = args.threads.map_or_else(env::threads, usize::from);
     let digests = BlockDigests::compute(&*disk, threads, &|bytes| bar.inc(bytes));
     bar.finish_and_clear();
-    let digests = digests.map_err(failed(&format!("reading `{shown}`")))?;
+    let what = format!("reading `{shown}`");
+    let reading = || failed(&what);
+    let digests = digests.map_err(reading())?;
     let facts = Facts {
         format: format.name().to_owned(),
         size: disk.len(),
         digest: digests.disk_digest(),
         blocks_in_use: digests.runs().iter().map(|run| run.sha256.len()).sum(),
-        table: table.as_ref().map(table_facts),
+        table: table.as_ref().map(|table| table_facts(table, &*disk)).transpose().map_err(reading())?,
     };
     if args.json { print_json(&facts, printer) } else { printer.raw(text(&facts).as_bytes()) }
 }
@@ -81,18 +87,28 @@ pub fn open(image: &Path) -> Result<Opened, Failure> {
     container::open(file).map_err(|error| Failure::new(format!("`{shown}`: {error}")))
 }
 
-fn table_facts(table: &Table) -> TableFacts {
-    let partition = |partition: &bake_disk::Partition| PartitionFacts {
-        number: partition.number,
-        offset: partition.offset,
-        size: partition.len,
-        r#type: discoverable::type_name(partition.type_guid),
-        type_guid: partition.type_guid,
-        guid: partition.guid,
-        name: partition.name.clone(),
+fn table_facts(table: &Table, disk: &dyn ReadAt) -> io::Result<TableFacts> {
+    let partition = |partition: &Partition| {
+        Ok(PartitionFacts {
+            number: partition.number,
+            offset: partition.offset,
+            size: partition.len,
+            r#type: discoverable::type_name(partition.type_guid),
+            file_system: file_system(disk, partition)?,
+            type_guid: partition.type_guid,
+            guid: partition.guid,
+            name: partition.name.clone(),
+        })
     };
-    let partitions = table.partitions.iter().map(partition).collect();
-    TableFacts { guid: table.guid, sector_size: table.sector_size.bytes(), partitions }
+    let partitions = table.partitions.iter().map(partition).collect::<io::Result<_>>()?;
+    Ok(TableFacts { guid: table.guid, sector_size: table.sector_size.bytes(), partitions })
+}
+
+fn file_system(disk: &dyn ReadAt, partition: &Partition) -> io::Result<Option<&'static str>> {
+    let end = partition.end().min(disk.len()).saturating_sub(partition.offset);
+    let mut start = vec![0; signature::RECOGNISED_BY.min(usize::try_from(end).unwrap_or(usize::MAX))];
+    disk.read_exact_at(partition.offset, &mut start)?;
+    Ok(signature::recognise(&start))
 }
 
 fn text(facts: &Facts) -> String {
@@ -102,8 +118,9 @@ fn text(facts: &Facts) -> String {
     text += &format!("table GPT {} sectors of {} bytes\n", table.guid, table.sector_size);
     for partition in &table.partitions {
         let kind = partition.r#type.map_or_else(|| partition.type_guid.to_string(), str::to_owned);
+        let holds = partition.file_system.map_or_else(String::new, |found| format!(" holds {found}"));
         text += &format!(
-            "partition {} {:?} at {} size {} type {kind} id {}\n",
+            "partition {} {:?} at {} size {} type {kind} id {}{holds}\n",
             partition.number, partition.name, partition.offset, partition.size, partition.guid
         );
     }

@@ -8,6 +8,7 @@ pub mod erofs;
 pub mod ext4;
 pub mod fat;
 mod ink;
+pub mod signature;
 pub mod squashfs;
 mod unwritable;
 
