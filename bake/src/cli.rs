@@ -202,6 +202,7 @@ Examples:
   bake image --rootfs rootfs.tar.zst --out images
   bake image --rootfs layout/ --arch arm64 --product bootstrap.tar.xz --role master --out images
   bake image --rootfs rootfs.tar --overlay site/ --format raw,qcow2 --plan
+  bake image --rootfs rootfs.tar --format gce,ova,vhd,vmdk-stream --out clouds
   bake image --rootfs rootfs.tar --read-only usr --loader unified --out images
   bake image --rootfs flatcar_production_image.bin.bz2 --product serve --role slave --out images
   bake image --format sysext --profile flatcar --product serve --role slave --url https://example.org/ --out images
@@ -245,7 +246,7 @@ pub struct ImageArgs {
     /// Role that every host of this image has; without it the image takes its role at boot; may be repeated
     #[arg(long, value_delimiter = ',')]
     pub role: Vec<String>,
-    /// Container formats, separated by commas: raw, raw.gz, raw.xz, raw.zst, bmap, qcow2, qcow2-compressed, vmdk, vmdk-stream, ova, vhd, vhd-dynamic, vhdx, gce [default: raw]; `oci` alone for a layer on a bootable container image; or `sysext` (SquashFS) or `sysext-erofs` for a system extension, which takes no --rootfs
+    /// Container formats, separated by commas: raw, raw.gz, raw.xz, raw.zst, bmap, qcow2, qcow2-compressed, vmdk, vmdk-stream, ova, vhd, vhd-dynamic, vhdx, gce; and `tar` of the tree [default: raw]; `oci` alone for a layer on a bootable container image; or `sysext` (SquashFS) or `sysext-erofs` for a system extension, which takes no --rootfs
     #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
     pub format: Vec<String>,
     /// Where hosts will fetch the system extension; behind a `/` at the end, its file's name is added

@@ -14,7 +14,7 @@ use bake_image::oci::FORMAT;
 use bake_image::vendor::extension::{ExtensionManifest, ExtensionPlan};
 use bake_image::{
     HostPolicy, Image, ImageSpec, Loader, Manifest, Output, Plan, ReadOnly, ReadOnlyFormat, Signing, Size,
-    Surroundings, compose, vendor,
+    Surroundings, TAR, compose, vendor,
 };
 
 use crate::cli::{ArchArg, ImageArgs, LoaderArg, ReadOnlyArg, ReadOnlyFormatArg, SectorSizeArg};
@@ -43,6 +43,8 @@ enum Job {
 struct ImageJob {
     spec: ImageSpec,
     formats: Vec<Format>,
+    /// Whether its tree is written too.
+    tar: bool,
     /// Whether it is a layer on a container image, and no disk.
     is_layer: bool,
     directory: PathBuf,
@@ -117,7 +119,7 @@ fn bake(
     bar.finish_and_clear();
     image.warnings().iter().for_each(|warning| printer.note(warning));
     if args.plan {
-        let plan = image.plan(&job.formats);
+        let plan = image.plan(&job.formats, job.tar);
         if !args.json {
             printer.raw(plan.to_string().as_bytes())?;
         }
@@ -139,6 +141,7 @@ fn write(
     let output = Output {
         directory: &job.directory,
         formats: &job.formats,
+        tar: job.tar,
         sum_raw: args.sum_raw,
         threads: surroundings.threads,
     };
@@ -296,16 +299,17 @@ fn job(args: &ImageArgs, entry: &ImageEntry, own: Own<'_>, directory: PathBuf) -
     if is_layer && names.iter().any(|name| name != FORMAT) {
         return Err(Failure::usage("--format: `oci` is a container image and no disk: give it alone"));
     }
-    for name in names.iter().filter(|_| !is_layer) {
+    let tar = names.iter().any(|name| name == TAR);
+    for name in names.iter().filter(|name| !is_layer && *name != TAR) {
         let format = name.parse().map_err(|error| Failure::usage(format!("--format: {error}")))?;
         if !formats.contains(&format) {
             formats.push(format);
         }
     }
-    if formats.is_empty() {
+    if formats.is_empty() && !tar {
         formats.push(Format::RAW);
     }
-    Ok(Job::Image(Box::new(ImageJob { spec, formats, is_layer, directory })))
+    Ok(Job::Image(Box::new(ImageJob { spec, formats, tar, is_layer, directory })))
 }
 
 fn architecture(args: &ImageArgs, entry: &ImageEntry) -> Result<Option<Architecture>, Failure> {

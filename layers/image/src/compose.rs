@@ -33,6 +33,8 @@ pub struct Composition {
     pub(crate) decisions: Decisions,
     /// What hosts write.
     pub(crate) tree: ValidTree,
+    /// All of the tree, where what hosts write is only a part of it.
+    pub(crate) whole: Option<ValidTree>,
     /// What they do not.
     pub(crate) sealed: Option<Sealed>,
     pub(crate) esp_files: Vec<fat::File>,
@@ -219,9 +221,12 @@ pub fn compose(
         arguments.iter().chain([&command_line]).map(String::as_str).collect::<Vec<_>>().join(" ");
     let esp = esp.fill(tree.tree(), &decisions, &os_release, spec.signing.as_ref())?;
     decisions.signed = esp.signed;
-    let tree = writable.unwrap_or(tree);
+    let (tree, whole) = match writable {
+        Some(writable) => (writable, Some(tree)),
+        None => (tree, None),
+    };
     let (esp_files, esp_directories) = (esp.files, esp.directories);
-    Ok(Composition { decisions, tree, sealed, esp_files, esp_directories, bios })
+    Ok(Composition { decisions, tree, whole, sealed, esp_files, esp_directories, bios })
 }
 
 impl<'a> Layers<'a> {

@@ -5,6 +5,7 @@ use bake_boot::Architecture;
 use bake_disk::verity::Guarded;
 use bake_disk::{ALIGNMENT, DiskSpec, PartitionSpec, SectorSize, Size, discoverable};
 use bake_fs::{ext4, fat};
+use bake_tree::ValidTree;
 
 use crate::Error;
 use crate::compose::{Composition, Decisions};
@@ -35,6 +36,8 @@ pub(crate) fn numbers(decisions: &Decisions, has_bios_partition: bool) -> (u32, 
 pub struct Image {
     pub(crate) decisions: Decisions,
     pub(crate) disk: bake_disk::Disk,
+    /// What is in its file systems; of a vendor's disk, in the one that is written anew.
+    pub(crate) tree: ValidTree,
 }
 
 impl Composition {
@@ -43,7 +46,7 @@ impl Composition {
     /// # Errors
     /// When a file system cannot hold its entries, or the asked size does not hold the image.
     pub fn lay_out(self, threads: usize) -> Result<Image, Error> {
-        let Self { decisions, tree, sealed, esp_files, esp_directories, bios } = self;
+        let Self { decisions, tree, whole, sealed, esp_files, esp_directories, bios } = self;
         let profile = &decisions.profile;
         let esp_size = profile.disk.esp_size.0;
         let esp = fat::layout(
@@ -108,7 +111,7 @@ impl Composition {
         let guid = decisions.disk_guid();
         let spec = DiskSpec { guid, sector_size: decisions.sector_size, len, boot_code, partitions };
         let disk = spec.build()?;
-        Ok(Image { decisions, disk })
+        Ok(Image { decisions, disk, tree: whole.unwrap_or(tree) })
     }
 }
 

@@ -39,4 +39,4 @@ pub use profile::{Loader, Profile, Profiles, Size, VendorProfile};
 pub use require::{Condition, Requirement};
 pub use signing::{Signed, Signing};
 pub use spec::{ImageSpec, Surroundings};
-pub use write::{Output, Unpublished, Written};
+pub use write::{Output, TAR, Unpublished, Written};

@@ -50,7 +50,7 @@ pub struct Manifest {
     pub normalised: Normalised,
     /// The disk.
     pub disk: Disk,
-    /// The files that hold the disk.
+    /// The files that hold the disk, and the tree where that was asked for.
     pub artifacts: Vec<Artifact>,
 }
 
@@ -157,12 +157,15 @@ pub struct Partition {
     pub digest: Option<Digest>,
 }
 
-/// A file that holds the disk.
+/// A file that holds the disk, or the tree.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Artifact {
     /// The file's name.
     pub name: String,
-    /// Its container format.
+    /// Its container format, or `tar` of the tree.
     pub format: String,
+    /// Its plain digest, as in `SHA256SUMS`; nothing for a file as long as the disk, which the disk's digests cover.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Digest>,
 }

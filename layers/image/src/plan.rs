@@ -9,7 +9,7 @@ use crate::Image;
 use crate::host::Growth;
 use crate::immutable::Verified;
 use crate::normalise::Change;
-use crate::write::kind_name;
+use crate::write::{TAR, kind_name};
 
 /// What an image will be.
 #[derive(Clone, Debug, Serialize)]
@@ -60,13 +60,14 @@ pub struct Plan {
 }
 
 impl Image {
-    /// The plan for writing this image in these formats.
-    pub fn plan(&self, formats: &[Format]) -> Plan {
+    /// The plan for writing this image in these formats, and its tree as a tar.
+    pub fn plan(&self, formats: &[Format], tar: bool) -> Plan {
         let decisions = &self.decisions;
         let table = &self.disk.table;
         let name = &decisions.name;
         let mut files: Vec<_> =
             formats.iter().map(|format| format!("{name}.{}", format.extension())).collect();
+        files.extend(tar.then(|| format!("{name}.{TAR}")));
         files.extend(["manifest.json".to_owned(), "SHA256SUMS".to_owned()]);
         Plan {
             name: name.clone(),

@@ -1,17 +1,24 @@
 //! Writing an image: the disk in every asked container, its manifest and its sums, all or nothing.
 
 use std::fs::File;
-use std::io::{BufReader, Seek, SeekFrom, Write};
+use std::io::{BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use bake_archive::{Compression, InputKind};
-use bake_base::{Digest, DigestReader, OutputSet, json};
+use bake_archive::{Compression, InputKind, WriteTarError, write_tar};
+use bake_base::{Digest, DigestReader, OutputSet, json, parallel};
 use bake_disk::container::{self, Format};
 use bake_disk::{BLOCK_SIZE, BlockDigests};
+use bake_tree::ValidTree;
 
 use crate::manifest::{Artifact, Boot, Disk, FORMAT_REVISION, Input, Manifest, Normalised, Partition, Tool};
 use crate::{Error, Image};
+
+/// What the tree is called as a tar, beside the container formats; its file's name ends in it.
+pub const TAR: &str = "tar";
+
+/// Bytes gathered before they are written.
+const BUFFER: usize = 1 << 20;
 
 /// How an image is written.
 #[derive(Clone, Debug)]
@@ -20,6 +27,8 @@ pub struct Output<'a> {
     pub directory: &'a Path,
     /// The container formats, each once.
     pub formats: &'a [Format],
+    /// Whether the tree is written too, as a tar.
+    pub tar: bool,
     /// Whether files as long as the disk get a plain sum too, which takes a second pass over them.
     pub sum_raw: bool,
     /// Threads to use.
@@ -84,26 +93,41 @@ impl Image {
         let failed = || Error::io(format!("writing into `{directory}`"));
         let mut set = OutputSet::new(output.directory).map_err(failed())?;
         let name = self.decisions.name.clone();
-        let mut artifacts = Vec::new();
-        for format in output.formats {
-            let name = format!("{name}.{}", format.extension());
+        let mut made = Vec::new();
+        let formats = output.formats.iter().map(|format| (format.name(), format.extension(), Some(*format)));
+        for (format, extension, container) in formats.chain(output.tar.then_some((TAR, TAR, None))) {
+            let name = format!("{name}.{extension}");
             let file = set.create(&name).map_err(failed())?;
-            artifacts.push((*format, name, file));
+            made.push(Made { name, format, container, file });
         }
         let files: Vec<(Format, &File)> =
-            artifacts.iter().map(|(format, _, file)| (*format, &**file)).collect();
+            made.iter().filter_map(|made| Some((made.container?, &*made.file))).collect();
         let blocks = container::write(&self.disk.layout, &files, output.threads, progress)
             .map_err(|source| Error::Write { directory: directory.to_string(), source })?;
-        let manifest = self.manifest(blocks, output.formats)?;
+        for tar in made.iter().filter(|made| made.container.is_none()) {
+            write_tree(&self.tree, &tar.file).map_err(|error| match error {
+                WriteTarError::Output(source) => failed()(source),
+                error => Error::Policy(format!("the tree cannot be written as a tar: {error}")),
+            })?;
+        }
+        let artifacts = parallel::map(
+            output.threads,
+            made.len(),
+            || (),
+            |(), index| {
+                let Made { name, format, container, file } = &made[index];
+                let is_summed = output.sum_raw || !container.is_some_and(Format::is_full_length);
+                let sha256 = is_summed.then(|| sum(file)).transpose()?;
+                Ok::<_, std::io::Error>(Artifact { name: name.clone(), format: (*format).to_owned(), sha256 })
+            },
+        );
+        let manifest = self.manifest(blocks, artifacts.map_err(failed())?)?;
         let manifest_bytes = json::to_canonical(&manifest).map_err(|error| failed()(error.into()))?;
         let manifest_name = "manifest.json".to_owned();
         put(&mut set, &manifest_name, &manifest_bytes).map_err(failed())?;
         let mut sums = vec![(Digest::of(&manifest_bytes), manifest_name)];
-        for (format, name, file) in artifacts {
-            if !format.is_full_length() || output.sum_raw {
-                sums.push((sum(&file).map_err(failed())?, name));
-            }
-        }
+        let summed = manifest.artifacts.iter().filter_map(|file| Some((file.sha256?, file.name.clone())));
+        sums.extend(summed);
         sums.sort_by(|a, b| a.1.cmp(&b.1));
         let sums_name = "SHA256SUMS".to_owned();
         let text: String = sums.iter().map(|(digest, name)| format!("{digest}  {name}\n")).collect();
@@ -115,8 +139,8 @@ impl Image {
     }
 
     /// The manifest, once the digests are known. Waits for the digests of inputs that are still being computed.
-    fn manifest(self, blocks: BlockDigests, formats: &[Format]) -> Result<Manifest, Error> {
-        let Self { decisions, disk } = self;
+    fn manifest(self, blocks: BlockDigests, artifacts: Vec<Artifact>) -> Result<Manifest, Error> {
+        let Self { decisions, disk, .. } = self;
         let mut inputs = Vec::new();
         let (last, esp_serial) = (decisions.last(), decisions.esp_serial());
         let last_uuid = decisions.file_system_uuid(last);
@@ -189,16 +213,25 @@ impl Image {
                 partitions: disk.table.partitions.iter().map(partition).collect(),
                 blocks,
             },
-            artifacts: formats
-                .iter()
-                .map(|format| Artifact {
-                    name: format!("{}.{}", decisions.name, format.extension()),
-                    format: format.name().to_owned(),
-                })
-                .collect(),
+            artifacts,
             name: decisions.name,
         })
     }
+}
+
+/// A file that will be published.
+struct Made {
+    name: String,
+    format: &'static str,
+    /// Nothing for the tree.
+    container: Option<Format>,
+    file: Arc<File>,
+}
+
+fn write_tree(tree: &ValidTree, file: &File) -> Result<(), WriteTarError> {
+    let mut out = BufWriter::with_capacity(BUFFER, file);
+    write_tar(tree, &mut out)?;
+    out.flush().map_err(WriteTarError::Output)
 }
 
 /// A file of these bytes.

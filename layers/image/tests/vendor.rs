@@ -171,13 +171,14 @@ fn surroundings(scratch: &Path) -> Surroundings {
 /// Bakes into a raw disk of its own directory.
 fn bake(at: &Path, spec: &ImageSpec) -> Result<(PathBuf, Manifest), Error> {
     let image = compose(spec, &surroundings(at), &|_| ())?.lay_out(2)?;
-    let plan = image.plan(&[Format::RAW]).to_string();
+    let plan = image.plan(&[Format::RAW], false).to_string();
     assert!(
         plan.contains("the vendor's, as it is") && plan.contains("the vendor's own on first boot"),
         "{plan}"
     );
     let directory = at.join(format!("out-{}", fs::read_dir(at).unwrap().count()));
-    let output = Output { directory: &directory, formats: &[Format::RAW], sum_raw: false, threads: 2 };
+    let output =
+        Output { directory: &directory, formats: &[Format::RAW], tar: false, sum_raw: false, threads: 2 };
     let written = image.write(&output, &|_| ())?.publish()?;
     Ok((directory.join(&written.files[0]), written.manifest))
 }

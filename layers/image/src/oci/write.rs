@@ -211,7 +211,7 @@ impl OciComposition {
             diff_id: layer.diff_id,
             layer_size: layer.size,
         };
-        let manifest = self.manifest(image, &archive)?;
+        let manifest = self.manifest(image, &archive, archive_sum)?;
         let text = json::to_canonical(&manifest).map_err(|error| failed()(error.into()))?;
         let mut sums = [(archive_sum, archive), (Digest::of(&text), "manifest.json".to_owned())];
         sums.sort_by(|a, b| a.1.cmp(&b.1));
@@ -226,7 +226,7 @@ impl OciComposition {
     }
 
     /// The manifest. Waits for the digests of inputs, and for the verdict that none of them has changed.
-    fn manifest(self, image: Image, archive: &str) -> Result<OciManifest, Error> {
+    fn manifest(self, image: Image, archive: &str, archive_sum: Digest) -> Result<OciManifest, Error> {
         let mut inputs = Vec::new();
         for (role, input) in self.inputs {
             let name = Path::new(&input.label).file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -248,7 +248,11 @@ impl OciComposition {
             removed: self.removed,
             notes: self.notes,
             image,
-            artifacts: vec![Artifact { name: archive.to_owned(), format: FORMAT.to_owned() }],
+            artifacts: vec![Artifact {
+                name: archive.to_owned(),
+                format: FORMAT.to_owned(),
+                sha256: Some(archive_sum),
+            }],
         })
     }
 }

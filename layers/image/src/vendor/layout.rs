@@ -53,7 +53,7 @@ impl VendorComposition {
         };
         builder.embed(offset, root);
         let layout = builder.finish(len).map_err(DiskError::Layout)?;
-        Ok(Image { decisions, disk: Disk { table, layout } })
+        Ok(Image { decisions, disk: Disk { table, layout }, tree })
     }
 }
 
