@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::machine::shows;
-use support::{bake, output, rootfs, run, scratch, text};
+use support::mount::Mount;
+use support::{bake, bake_image, is_root, output, rootfs, run, scratch, text};
 
 /// Formats with the ends of their files' names.
 const FORMATS: [(&str, &str); 14] = [
@@ -90,7 +91,19 @@ fn every_format_holds_the_same_disk_for_other_peoples_tools_and_for_our_own() {
         let facts = facts(&file(at, format));
         assert_eq!(facts["format"], *format);
         assert_eq!(facts["digest"], manifest["disk"]["digest"], "{format}");
-        assert_eq!(facts["table"]["partitions"].as_array().unwrap().len(), 2, "{format}");
+        let partitions = facts["table"]["partitions"].as_array().unwrap();
+        let holds: Vec<_> =
+            partitions.iter().map(|partition| partition["file-system"].as_str().unwrap()).collect();
+        assert_eq!(holds, ["vfat", "ext4"], "{format}");
+    }
+    // Files as long as the disk are covered by its digests, all others by their own.
+    let sums = fs::read_to_string(at.join("SHA256SUMS")).unwrap();
+    for artifact in manifest["artifacts"].as_array().unwrap() {
+        let (name, is_long) =
+            (artifact["name"].as_str().unwrap(), artifact["format"] == "raw" || artifact["format"] == "vhd");
+        let line = artifact["sha256"].as_str().map(|digest| format!("{digest}  {name}\n"));
+        assert_eq!(line.is_none(), is_long, "{name}");
+        assert!(line.is_none_or(|line| sums.contains(&line)), "{name}");
     }
     let same = run(bake().arg("diff").arg(file(at, "raw")).arg(file(at, "ova")));
     assert_eq!(same, "the same disk\n");
@@ -113,6 +126,45 @@ fn a_difference_is_told_by_its_place_whatever_the_formats() {
     let missing = output(bake().args(["diff"]).arg(at.join("debian.raw")).arg(at.join("absent")));
     assert_eq!(missing.status.code(), Some(1));
     assert!(text(&missing.stderr).contains("absent"), "{}", text(&missing.stderr));
+}
+
+#[test]
+fn as_root_the_tar_of_the_tree_is_what_the_root_file_system_holds() {
+    if !is_root("mounting the root file system") {
+        return;
+    }
+    let scratch = scratch();
+    let baked = bake_image(&rootfs("debian-12"), scratch.path(), &["--format", "raw,tar"]);
+    let tar = scratch.path().join("debian.tar");
+    let mount = Mount::part(&baked.raw(), baked.partition("root"));
+    // Content, kind, mode, owner and time of every member.
+    let mut compare = Command::new("tar");
+    run(compare
+        .args(["--compare", "--numeric-owner", "--file"])
+        .arg(&tar)
+        .arg("--directory")
+        .arg(mount.path()));
+    let count = |script: &str, path: &Path| run(Command::new("sh").args(["-euc", script, "sh"]).arg(path));
+    let members = count("tar --quoting-style=escape -tf \"$1\" | wc -l", &tar);
+    let files =
+        count("cd \"$1\" && find . -path ./lost+found -prune -o -printf 'x\\n' | wc -l", &mount.path());
+    assert_eq!(members, files);
+}
+
+/// Nothing but the tree: no disk is written, and its digest is told all the same.
+#[test]
+fn a_tar_alone_is_a_file_beside_its_manifest() {
+    let scratch = scratch();
+    let baked = bake_image(&rootfs("debian-12"), scratch.path(), &["--format", "tar"]);
+    let mut names: Vec<_> =
+        fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["SHA256SUMS", "debian.tar", "manifest.json"]);
+    shell(
+        scratch.path(),
+        "sha256sum --check --quiet SHA256SUMS && tar -xOf debian.tar ./etc/os-release >/dev/null",
+    );
+    assert!(baked.digest().len() == 64);
 }
 
 #[test]

@@ -324,6 +324,39 @@ fn every_container_holds_the_same_disk() {
     assert_eq!(small.bake(&small.tar(), &["--format", "qcow2"]).digest(), image.digest());
 }
 
+/// All of them, and the tree: the files, not only the disk in them.
+#[test]
+fn every_container_is_the_same_file_from_everyone() {
+    let small = Small::new();
+    let formats: Vec<_> =
+        container::Format::all().iter().map(|format| format.name()).chain(["tar"]).collect();
+    let formats = formats.join(",");
+    let arguments = ["--sum-raw", "--format", &formats];
+    let digests = |image: &Baked| -> Vec<String> {
+        let artifacts = image.manifest["artifacts"].as_array().unwrap().iter();
+        artifacts.map(|file| format!("{} {}", file["name"], file["sha256"].as_str().unwrap())).collect()
+    };
+    let expected = digests(&small.bake(&small.tar(), &[&arguments[..], &["--threads", "1"]].concat()));
+    assert_eq!(expected.len(), container::Format::all().len() + 1);
+
+    let out = small.path("else where");
+    fs::create_dir(&out).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077 && exec \"$@\"", "sh"]);
+    if is_root("writing containers as another user") {
+        fs::set_permissions(small.scratch.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        chown(&out, Some(65534), Some(65534)).unwrap();
+        command.args(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    }
+    command.arg(bake().get_program()).env("TZ", "Asia/Kathmandu").env("LC_ALL", "tr_TR.UTF-8");
+    // Another layout of the input too: no container may depend on where the content came from.
+    let compressed = small.path("rootfs.zst");
+    compress("zstd", "-1", &small.tar(), None, &compressed);
+    command.args(["image", "--quiet", "--no-cache", "--threads", "3", "--rootfs"]).arg(compressed);
+    run(command.args(arguments).arg("--out").arg(&out));
+    assert_eq!(digests(&Baked::read(&out)), expected);
+}
+
 /// Two builds of the tool itself, from sources in different directories. Compiles everything once more, so only
 /// with `BAKE_TEST_FULL=1` (`ci/test --full`).
 #[test]
