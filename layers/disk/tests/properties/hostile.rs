@@ -91,7 +91,7 @@ fn a_changed_byte_gives_an_error_or_bytes_never_a_panic() {
     }
 }
 
-/// A cut between two streams of xz or frames of zstd is only seen by the length; a fixed VHD without its footer is a
+/// A cut between two frames of zstd is only seen by the length; a fixed VHD without its footer is a
 /// raw disk, as long as one.
 #[test]
 fn a_file_that_was_cut_is_not_taken_for_whole() {

@@ -32,6 +32,30 @@ fn a_gzip_file_has_one_member_which_every_decoder_reads() {
     assert!(content == expected);
 }
 
+/// A decoder that goes on with further streams cannot tell whether one is missing.
+#[test]
+fn an_xz_file_has_one_stream_so_that_no_cut_is_taken_for_its_end() {
+    let bytes = written(XZ, 3);
+    let mut content = Vec::new();
+    let mut decoder = xz2::bufread::XzDecoder::new(&bytes[..]);
+    assert_eq!(decoder.read_to_end(&mut content).unwrap() as u64, disk().len());
+    assert!(decoder.into_inner().is_empty(), "something follows the first stream");
+    for cut in (7..bytes.len()).step_by(7).chain(bytes.len() - 40..bytes.len()) {
+        let mut decoder = xz2::bufread::XzDecoder::new_multi_decoder(&bytes[..cut]);
+        assert!(decoder.read_to_end(&mut Vec::new()).is_err(), "cut to {cut}");
+    }
+}
+
+/// More records than one byte can count.
+#[test]
+fn an_index_of_many_blocks_is_right() {
+    let disk = LayoutBuilder::new().finish(300 * BLOCK_SIZE).unwrap();
+    let file = tempfile::tempfile().unwrap();
+    super::super::write(&disk, &[(XZ, &file)], 1, &|_| ()).unwrap();
+    let opened = super::super::open(file).unwrap();
+    assert_eq!((opened.format, opened.disk.len()), (XZ, disk.len()));
+}
+
 #[test]
 fn bytes_are_the_same_for_any_number_of_threads() {
     for format in [GZ, XZ, ZST] {
