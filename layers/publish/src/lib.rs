@@ -1,1 +1,35 @@
-//! Images into clouds, and out of them: AMIs through the EBS direct APIs, downloads of blocks that differ.
+//! Images into clouds, and out of them.
+//!
+//! A disk is known by the digests of its 512 KiB blocks ([`bake_disk::BlockDigests`]), which are the blocks of EBS.
+//! [`ami()`] puts those that a snapshot lacks and registers it, [`verify`] proves that an image, or an AMI, is the disk
+//! of a manifest, and [`pull`] fetches only blocks that differ. Everything is named after the disk digest, so that a
+//! second run finds what the first one made.
+//!
+//! All of it blocks. What the SDK of AWS needs to run on stays in here, behind the feature `aws`.
+
+#[cfg(feature = "aws")]
+mod aws;
+mod delta;
+mod error;
+mod groups;
+mod image;
+mod journal;
+mod manifest;
+mod options;
+mod plan;
+mod policy;
+mod progress;
+pub mod pull;
+pub mod verify;
+
+#[cfg(feature = "aws")]
+pub use aws::{Published, Pulled, Region, ami, plan, pull_ami, verify_ami};
+pub use delta::{Known, changed};
+pub use error::{Error, Fault, FaultKind};
+pub use groups::Groups;
+pub use image::Image;
+pub use manifest::Manifest;
+pub use options::{AmiId, AmiOptions, BootMode, Encryption, Register};
+pub use plan::Plan;
+pub use policy::{actions, policy};
+pub use progress::{Event, Progress};
