@@ -1,8 +1,12 @@
 //! The arguments of every command. No logic: what they mean is decided in `cmd`.
 
+mod clouds;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use clouds::{AmiArgs, BootModeArg, PublishCommand, PullArgs, VerifyArgs};
 
 /// Bakes reproducible images for DC/OS clusters: the same input gives the same bytes, on every machine,
 /// without privileges.
@@ -27,6 +31,13 @@ pub enum Command {
     Image(Box<ImageArgs>),
     /// Boots an image in QEMU, which leaves it untouched
     Boot(BootArgs),
+    /// Brings an image into a cloud
+    #[command(subcommand)]
+    Publish(PublishCommand),
+    /// Proves that an image, or an AMI, is the disk of its manifest
+    Verify(VerifyArgs),
+    /// Brings a published disk onto a file or a device, fetching only blocks that differ
+    Pull(PullArgs),
     /// Compares many hosts
     #[command(subcommand)]
     Fleet(FleetCommand),

@@ -26,6 +26,9 @@ pub enum Error {
         /// What is wrong with it.
         source: bake_disk::container::OpenError,
     },
+    /// Options make no sense, or not together.
+    #[error("{}", .0.join("\n  "))]
+    Options(Vec<String>),
     /// An input is not what it has to be.
     #[error("{what}: {problem}")]
     Unfit {

@@ -191,7 +191,7 @@ impl AmiOptions {
         if self.deprecate.as_deref().is_some_and(|date| !is_date(date)) {
             wrong.push("--deprecate: expected a day, as in 2027-12-31".into());
         }
-        if wrong.is_empty() { Ok(()) } else { Err(Error::unfit("the options", wrong.join("\n  "))) }
+        if wrong.is_empty() { Ok(()) } else { Err(Error::Options(wrong)) }
     }
 
     /// What a snapshot is begun with: the same for the same disk and parameters, whoever begins it.

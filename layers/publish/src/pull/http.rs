@@ -25,8 +25,8 @@ const MANIFEST: u64 = 16 << 30;
 /// How servers are reached.
 #[derive(Clone, Debug, Default)]
 pub struct Http {
-    /// Through which proxy.
-    pub proxy: Option<String>,
+    /// Through which proxy, and hosts that are reached without it, as `no_proxy` has them.
+    pub proxy: Option<(String, Vec<String>)>,
     /// A PEM file with the certificates to trust instead of the built-in ones.
     pub certificates: Option<PathBuf>,
 }
@@ -66,7 +66,12 @@ impl Remote {
 
     fn attempt(&self, from: u64, to: u64) -> Result<Vec<u8>, (Error, bool)> {
         let range = format!("bytes={from}-{}", to - 1);
-        let answer = self.agent.get(&self.url).header(header::RANGE, range).call();
+        let answer = self
+            .agent
+            .get(&self.url)
+            .header(header::RANGE, range)
+            .header(header::ACCEPT_ENCODING, "identity")
+            .call();
         let answer = answer.map_err(|error| passing(&self.url, &error))?;
         if answer.status() != StatusCode::PARTIAL_CONTENT {
             let problem =
@@ -140,18 +145,16 @@ fn broken(url: &str, error: &std::io::Error) -> Error {
 }
 
 fn agent(http: &Http) -> Result<ureq::Agent, Error> {
+    let proxy = http.proxy.as_ref().map(|(url, except)| proxy(url, except)).transpose()?;
+    let stall = Some(Duration::from_mins(1));
+    let connect = Some(Duration::from_secs(30));
     let mut config = ureq::Agent::config_builder()
-        .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_recv_response(Some(Duration::from_mins(1)))
-        .timeout_recv_body(Some(Duration::from_mins(10)))
+        .timeout_resolve(connect)
+        .timeout_connect(connect)
+        .timeout_per_read(stall)
+        .timeout_per_write(stall)
+        .proxy(proxy)
         .user_agent(concat!("bake/", env!("CARGO_PKG_VERSION")));
-    if let Some(proxy) = &http.proxy {
-        let parsed =
-            ureq::Proxy::new(proxy).map_err(|error| Error::unfit(format_args!("proxy `{proxy}`"), error))?;
-        config = config.proxy(Some(parsed));
-    } else {
-        config = config.proxy(None);
-    }
     if let Some(path) = &http.certificates {
         let pem = std::fs::read(path).map_err(Error::file("reading", path))?;
         let items: Result<Vec<_>, _> = ureq::tls::parse_pem(&pem).collect();
@@ -165,4 +168,17 @@ fn agent(http: &Http) -> Result<ureq::Agent, Error> {
         config = config.tls_config(tls);
     }
     Ok(config.build().into())
+}
+
+fn proxy(url: &str, except: &[String]) -> Result<ureq::Proxy, Error> {
+    let wrong = |error: ureq::Error| Error::unfit("proxy of the environment", error);
+    let plain = ureq::Proxy::new(url).map_err(wrong)?;
+    let mut builder = ureq::Proxy::builder(plain.protocol()).host(plain.host()).port(plain.port());
+    if let Some(name) = plain.username() {
+        builder = builder.username(name);
+    }
+    if let Some(password) = plain.password() {
+        builder = builder.password(password);
+    }
+    except.iter().fold(builder, |builder, host| builder.no_proxy(host)).build().map_err(wrong)
 }

@@ -1,0 +1,176 @@
+//! `bake publish ami`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bake_image::{CloudProfile, Profiles};
+use bake_publish::{AmiOptions, BootMode, Encryption, Image, Manifest, Published, Register, policy};
+
+use crate::cli::{AmiArgs, BootModeArg};
+use crate::cmd::cloud::progress;
+use crate::cmd::package::print_json;
+use crate::env;
+use crate::error::Failure;
+use crate::signals::Signals;
+use crate::ui::Printer;
+
+/// Letters of the disk digest in names.
+const SHORT_DIGEST: usize = 12;
+/// The largest store of variables that an AMI takes, in bytes (Amazon EC2 User Guide, "UEFI variables").
+const UEFI_DATA: usize = 64 << 10;
+
+/// Publishes, or says what that would do. A signal ends it; the next run goes on.
+pub fn run(args: &AmiArgs) -> Result<(), Failure> {
+    let printer = Printer::new(args.quiet);
+    if args.iam_policy {
+        // The policy depends on no image; a name stands in for the image's.
+        let options = options(args, None, &Signals::default())?;
+        options.check()?;
+        return print_json(&policy(&options), printer);
+    }
+    let signals = Signals::take_over_softly().map_err(Failure::signals)?;
+    let progress = progress(printer);
+    let path = args.image.as_deref().ok_or_else(|| Failure::usage("--image: name the image"))?;
+    let image = Image::open(path, env::threads(), &progress)?;
+    let options = options(args, Some(&image), &signals)?;
+    if args.plan {
+        let plan = signals.ended(bake_publish::plan(&image, &options, &progress))?;
+        return if args.json { print_json(&plan, printer) } else { printer.line(plan.to_string()) };
+    }
+    let published = signals.ended(bake_publish::ami(&image, &options, &progress))?;
+    report(&published, args, printer)
+}
+
+fn report(published: &Published, args: &AmiArgs, printer: Printer) -> Result<(), Failure> {
+    if args.json {
+        return print_json(published, printer);
+    }
+    for step in &published.done {
+        printer.line(step)?;
+    }
+    if published.done.is_empty() {
+        printer.line("nothing to do: all of it is there")?;
+    }
+    for region in &published.regions {
+        let verified = if region.verified { ", read back and the same" } else { "" };
+        printer.line(format!("{}: {} ({}{verified})", region.region, region.image, region.snapshot))?;
+    }
+    Ok(())
+}
+
+fn options(args: &AmiArgs, image: Option<&Image>, signals: &Signals) -> Result<AmiOptions, Failure> {
+    let manifest = image.and_then(|image| image.manifest.as_ref());
+    let path = args.image.clone().unwrap_or_default();
+    let parent = args.parent_manifest.as_deref().map(Manifest::read).transpose()?;
+    let first = args.region.first().map_or("", String::as_str);
+    let beside = || PathBuf::from(format!("{}.publish-{first}", path.display()));
+    Ok(AmiOptions {
+        name: name(args, image)?,
+        description: args.description.clone(),
+        regions: args.region.clone(),
+        profile: args.profile.clone(),
+        register: register(args, image, manifest)?,
+        parent: args.parent.clone(),
+        parent_blocks: parent.map(|parent| parent.blocks),
+        tags: tags(&args.tag)?,
+        share: args.share.clone(),
+        deprecate: args.deprecate.clone(),
+        encryption: encryption(args),
+        verify: args.verify,
+        jobs: usize::from(args.jobs),
+        patience: Duration::from_mins(args.wait),
+        journal: args.journal.clone().unwrap_or_else(beside),
+        stop: Arc::clone(signals.stop()),
+    })
+}
+
+fn name(args: &AmiArgs, image: Option<&Image>) -> Result<String, Failure> {
+    let digest = image.map_or_else(|| "0".repeat(SHORT_DIGEST), |image| image.digest.to_string());
+    let own = || {
+        let image = image?;
+        let stem = || Some(image.path.file_stem()?.to_str()?.to_owned());
+        image.manifest.as_ref().map(|manifest| manifest.name.clone()).or_else(stem)
+    };
+    let name = match (&args.name, image) {
+        (Some(name), _) => name.clone(),
+        (None, None) => "image-{digest}".to_owned(),
+        (None, Some(_)) => {
+            format!(
+                "{}-{{digest}}",
+                own().ok_or_else(|| Failure::usage("--name: the file's name is no text"))?
+            )
+        }
+    };
+    Ok(name.replace("{digest}", &digest[..SHORT_DIGEST]))
+}
+
+fn register(args: &AmiArgs, image: Option<&Image>, manifest: Option<&Manifest>) -> Result<Register, Failure> {
+    let of_manifest = manifest.map(|manifest| match manifest.architecture.as_str() {
+        "x86-64" => "x86_64".to_owned(),
+        other => other.to_owned(),
+    });
+    let missing =
+        |option| Failure::usage(format!("{option}: name it, for the image has no manifest that says it"));
+    let named = args.boot_mode.map(|mode| match mode {
+        BootModeArg::Uefi => BootMode::Uefi,
+        BootModeArg::LegacyBios => BootMode::LegacyBios,
+        BootModeArg::UefiPreferred => BootMode::UefiPreferred,
+    });
+    let is_policy = image.is_none();
+    let boot_mode = named.or_else(|| image?.boot_mode()).or(is_policy.then_some(BootMode::Uefi));
+    let architecture = args.architecture.clone().or(of_manifest).or(is_policy.then(|| "x86_64".to_owned()));
+    let cloud = manifest.map(|manifest| cloud(&manifest.profile)).unwrap_or_default();
+    Ok(Register {
+        architecture: architecture.ok_or_else(|| missing("--architecture"))?,
+        boot_mode: boot_mode.ok_or_else(|| missing("--boot-mode"))?,
+        uefi_data: uefi_data(args)?,
+        tpm: args.tpm,
+        imds_v2: !args.imds_v1,
+        root_device: args.root_device.clone().unwrap_or(cloud.aws_root_device),
+        volume_type: args.volume_type.clone().unwrap_or(cloud.aws_volume_type),
+    })
+}
+
+/// What the profile says; a specification's own profile is not known here, and gets what most have.
+fn cloud(profile: &str) -> CloudProfile {
+    let profile = Profiles::new(&BTreeMap::new()).and_then(|profiles| profiles.by_name(profile));
+    profile.map_or_else(|_| CloudProfile::default(), |profile| profile.cloud)
+}
+
+fn uefi_data(args: &AmiArgs) -> Result<Option<String>, Failure> {
+    let Some(path) = &args.uefi_data else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::new(format!("reading `{}` failed: {error}", path.display())))?;
+    let text = text.trim().to_owned();
+    let is_base64 = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+    if text.is_empty() || text.len() > UEFI_DATA || !is_base64 {
+        let message = format!(
+            "--uefi-data: `{}` is not what AWS takes: expected base64 of up to 64 KiB, from `uefivars -o aws`",
+            path.display()
+        );
+        return Err(Failure::usage(message));
+    }
+    Ok(Some(text))
+}
+
+fn tags(tags: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let pair = |tag: &String| {
+        let wrong = || Failure::usage(format!("--tag `{tag}`: expected KEY=VALUE"));
+        tag.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(wrong)
+    };
+    tags.iter().map(pair).collect()
+}
+
+fn encryption(args: &AmiArgs) -> Encryption {
+    let mut encryption =
+        Encryption { is_on: args.encrypt || !args.kms_key.is_empty(), ..Encryption::default() };
+    for key in &args.kms_key {
+        match key.split_once('=') {
+            Some((region, key)) => _ = encryption.keys.insert(region.to_owned(), key.to_owned()),
+            None => encryption.key = Some(key.clone()),
+        }
+    }
+    encryption
+}
