@@ -99,8 +99,7 @@ mod tests {
     use super::*;
 
     fn run(limits: Limits, answers: &[FaultKind]) -> (Result<(), Box<Fault>>, usize) {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let asked = Cell::new(0);
         let result = runtime.block_on(retry("ebs:PutSnapshotBlock", limits, None, || {
             let answer = answers.get(asked.get()).copied();
