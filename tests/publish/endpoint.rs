@@ -179,7 +179,8 @@ fn handle(
         Ok(signed) => signed,
         Err(why) => return refusal("ebs", 403, "InvalidSignatureException", &why).write(stream),
     };
-    let form = Request::parameters(&String::from_utf8_lossy(&request.body));
+    let form = if service == "ec2" { String::from_utf8_lossy(&request.body) } else { "".into() };
+    let form = Request::parameters(&form);
     let call = ebs::Call::of(request);
     let action = if service == "ec2" { form["Action"].clone() } else { call.action().to_owned() };
     let block = call.block();

@@ -1,1 +1,77 @@
 //! What others take for AWS: moto's server, which knows how answers look, but not how strict they are.
+
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{Baked, bake, made, run, scratch};
+use crate::{REGION, same_bytes, tiny_image};
+
+/// A running server.
+struct Moto {
+    child: Child,
+    url: String,
+}
+
+impl Moto {
+    fn start() -> Self {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = Command::new("python3");
+        command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &free.port().to_string()]);
+        command.env("PYTHONPATH", made("tools/python")).stdout(Stdio::null()).stderr(Stdio::null());
+        let moto = Self { child: command.spawn().unwrap(), url: format!("http://{free}") };
+        let deadline = Instant::now() + Duration::from_secs(120);
+        while TcpStream::connect(free).is_err() {
+            assert!(Instant::now() < deadline, "moto does not start: `ci/python-tools` brings it");
+            thread::sleep(Duration::from_millis(100));
+        }
+        moto
+    }
+
+    fn bake(&self) -> Command {
+        let mut command = bake();
+        command.env("AWS_ENDPOINT_URL", &self.url).env("AWS_ACCESS_KEY_ID", "any");
+        command.env("AWS_SECRET_ACCESS_KEY", "any").env("AWS_CONFIG_FILE", "/dev/null");
+        command.env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+        command
+    }
+
+    fn publish(&self, image: &Baked, arguments: &[&str]) -> Value {
+        let mut command = self.bake();
+        command.args(["publish", "ami", "--json", "--region", REGION, "--image"]).arg(image.raw()).args(arguments);
+        serde_json::from_str(&run(&mut command)).unwrap()
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn moto_takes_the_image_once_and_gives_it_back() {
+    let (moto, scratch) = (Moto::start(), scratch());
+    let image = tiny_image(scratch.path(), "one", b"one\n");
+    let arguments = ["--verify", "--share", "123456789012", "--tag", "team=platform"];
+    let published = moto.publish(&image, &arguments);
+    assert!(published["blocks-put"].as_u64().unwrap() > 30);
+    let again = moto.publish(&image, &arguments);
+    assert_eq!((&again["blocks-put"], &again["done"]), (&Value::from(0), &Value::Array(Vec::new())));
+    assert_eq!(again["regions"], published["regions"]);
+    let ami = format!("ami:{REGION}/{}", published["regions"][0]["image"].as_str().unwrap());
+    let said = run(moto.bake().args(["verify", &ami]));
+    assert!(said.contains(image.digest()), "{said}");
+    let onto = scratch.path().join("back.raw");
+    let manifest = image.directory.join("manifest.json");
+    run(moto.bake().args(["pull", &ami, "--manifest"]).arg(&manifest).arg("--onto").arg(&onto));
+    same_bytes(&onto, &image.raw());
+    // A delta is told by its tags; that the rest comes from the parent is nothing that moto does.
+    let next = tiny_image(scratch.path(), "two", b"two\n");
+    let delta = moto.publish(&next, &["--parent", ami.rsplit('/').next().unwrap()]);
+    assert!((1..=40).contains(&delta["blocks-put"].as_u64().unwrap()), "{delta}");
+}

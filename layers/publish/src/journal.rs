@@ -119,7 +119,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("journal");
         let journal = Journal::open(&path, "snap-1", "token").unwrap();
-        [5, 70, 6].map(|block| journal.acknowledge(block).unwrap());
+        [5, 70, 6].iter().for_each(|block| journal.acknowledge(*block).unwrap());
         drop(journal);
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, whole.strip_suffix("6\n").unwrap().to_owned() + "1").unwrap();
