@@ -41,7 +41,10 @@ impl Moto {
 
     fn publish(&self, image: &Baked, arguments: &[&str]) -> Value {
         let mut command = self.bake();
-        command.args(["publish", "ami", "--json", "--region", REGION, "--image"]).arg(image.raw()).args(arguments);
+        command
+            .args(["publish", "ami", "--json", "--region", REGION, "--image"])
+            .arg(image.raw())
+            .args(arguments);
         serde_json::from_str(&run(&mut command)).unwrap()
     }
 }

@@ -9,6 +9,8 @@ use clap::{Args, Subcommand, ValueEnum};
 pub enum PublishCommand {
     /// Makes an AMI of an image through the EBS direct APIs; does nothing where it is there
     Ami(Box<AmiArgs>),
+    /// Writes what AMIs are launched with: templates of CloudFormation and a module of Terraform
+    Templates(TemplatesArgs),
 }
 
 /// `bake publish ami`.
@@ -181,6 +183,29 @@ pub struct PullArgs {
     /// Requests at the same time, at most
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `bake publish templates`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bake publish templates --published published.json --out launch
+
+For CloudFormation: masters-1.yaml, masters-3.yaml, masters-5.yaml, private-agents.yaml and public-agents.yaml. For
+Terraform, the directory itself is a module.")]
+pub struct TemplatesArgs {
+    /// The published manifest: which AMI the image is, region by region
+    #[arg(long, value_name = "FILE")]
+    pub published: PathBuf,
+    /// Directory for the templates, their sums included
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

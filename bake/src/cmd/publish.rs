@@ -2,6 +2,7 @@
 
 #[cfg(feature = "aws")]
 mod ami;
+mod templates;
 
 use crate::cli::PublishCommand;
 use crate::error::Failure;
@@ -13,5 +14,6 @@ pub fn run(command: &PublishCommand) -> Result<(), Failure> {
         PublishCommand::Ami(args) => ami::run(args),
         #[cfg(not(feature = "aws"))]
         PublishCommand::Ami(_) => Err(crate::cmd::cloud::without_aws()),
+        PublishCommand::Templates(args) => templates::run(args),
     }
 }

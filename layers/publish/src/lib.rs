@@ -19,7 +19,9 @@ mod options;
 mod plan;
 mod policy;
 mod progress;
+pub mod published;
 pub mod pull;
+pub mod templates;
 pub mod verify;
 
 #[cfg(feature = "aws")]
@@ -33,3 +35,4 @@ pub use options::{AmiId, AmiOptions, BootMode, Encryption, Register};
 pub use plan::Plan;
 pub use policy::{actions, policy};
 pub use progress::{Event, Progress};
+pub use published::{PublishedImage, RegionIds};

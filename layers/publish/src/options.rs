@@ -83,7 +83,8 @@ pub struct Register {
 }
 
 /// What the firmware does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum BootMode {
     /// UEFI.
     Uefi,
