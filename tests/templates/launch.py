@@ -2,7 +2,7 @@
 """Launches a cluster from templates of CloudFormation at a stand-in for AWS: launch.py DIRECTORY REGION MASTERS
 
 Prints what is then there as JSON. Of two things the stand-in knows nothing, and they are done here as AWS does them:
-instances in a stack have a launch template, and names that a template gives to images are looked up."""
+instances of a stack may have a launch template, and its load balancers a type."""
 import base64
 import json
 import os
@@ -13,6 +13,7 @@ os.environ.update(AWS_ACCESS_KEY_ID="any", AWS_SECRET_ACCESS_KEY="any")
 import boto3
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance
+from moto.elbv2.models import FakeLoadBalancer, elbv2_backends
 from moto.server import ThreadedMotoServer
 
 directory, region, masters = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -41,7 +42,19 @@ def instance_of_stack(cls, resource_name, cloudformation_json, account_id, regio
     return instance
 
 
+def balancer_of_stack(cls, resource_name, cloudformation_json, account_id, region_name, **_):
+    given = cloudformation_json["Properties"]
+    made = balancers.create_load_balancer(
+        Name=resource_name[-32:].strip("-"),
+        **{key: given[key] for key in ["Type", "Scheme", "Subnets", "SecurityGroups", "Tags"]},
+    )
+    arn = made["LoadBalancers"][0]["LoadBalancerArn"]
+    balancers.modify_load_balancer_attributes(LoadBalancerArn=arn, Attributes=given["LoadBalancerAttributes"])
+    return elbv2_backends[account_id][region_name].load_balancers[arn]
+
+
 Instance.create_from_cloudformation_json = classmethod(instance_of_stack)
+FakeLoadBalancer.create_from_cloudformation_json = classmethod(balancer_of_stack)
 
 
 def launch(name, file, **parameters):
