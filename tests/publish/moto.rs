@@ -89,7 +89,10 @@ fn moto_takes_the_image_once_and_gives_it_back() {
     std::fs::File::create(&onto).unwrap().set_len(size).unwrap();
     let mut read = Command::new("python3");
     read.args(["-c", READ, &moto.url, REGION, &id(&published)]).arg(&onto);
-    run(read.env("PYTHONPATH", made("tools/python")).env("AWS_ACCESS_KEY_ID", "any").env("AWS_SECRET_ACCESS_KEY", "any"));
+    run(read
+        .env("PYTHONPATH", made("tools/python"))
+        .env("AWS_ACCESS_KEY_ID", "any")
+        .env("AWS_SECRET_ACCESS_KEY", "any"));
     same_bytes(&onto, &image.raw());
     // A delta is told by the parent's tags; that the rest comes from the parent is nothing that moto does.
     let next = tiny_image(scratch.path(), "two", b"two\n");

@@ -20,6 +20,7 @@ mod plan;
 mod policy;
 mod progress;
 pub mod pull;
+pub mod script;
 pub mod verify;
 
 #[cfg(feature = "aws")]
