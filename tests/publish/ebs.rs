@@ -201,7 +201,7 @@ fn start(world: &mut World, region: &str, request: &Request) -> Answer {
             if parent.state == State::Completed && parent.region == region && parent.gib <= gib =>
         {
             crate::support::run(Command::new("cp").arg("--sparse=always").arg(&parent.file).arg(&file));
-            held = parent.held.clone();
+            held.clone_from(&parent.held);
         }
         Some(_) => {
             return refuse(404, "ResourceNotFoundException", "the parent does not exist, or is larger");

@@ -137,7 +137,7 @@ impl Endpoint {
 
     /// Waits until a request is held.
     pub fn wait_for_hold(&self) {
-        let deadline = Duration::from_secs(120);
+        let deadline = Duration::from_mins(2);
         let (world, result) =
             self.world.1.wait_timeout_while(self.world(), deadline, |world| world.holding == 0).unwrap();
         drop(world);

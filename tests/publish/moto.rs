@@ -36,7 +36,7 @@ impl Moto {
         command.args(["-m", "moto.server", "-H", "127.0.0.1", "-p", &free.port().to_string()]);
         command.env("PYTHONPATH", made("tools/python")).stdout(Stdio::null()).stderr(Stdio::null());
         let moto = Self { child: command.spawn().unwrap(), url: format!("http://{free}") };
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let deadline = Instant::now() + Duration::from_mins(2);
         while TcpStream::connect(free).is_err() {
             assert!(Instant::now() < deadline, "moto does not start: `ci/python-tools` brings it");
             thread::sleep(Duration::from_millis(100));
