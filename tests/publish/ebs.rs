@@ -26,7 +26,6 @@ pub enum State {
     /// Completed after so many looks.
     Working(usize),
     Completed,
-    Error,
 }
 
 #[derive(Clone, Debug)]
@@ -202,7 +201,7 @@ fn start(world: &mut World, region: &str, request: &Request) -> Answer {
             if parent.state == State::Completed && parent.region == region && parent.gib <= gib =>
         {
             crate::support::run(Command::new("cp").arg("--sparse=always").arg(&parent.file).arg(&file));
-            held = parent.held.clone();
+            held.clone_from(&parent.held);
         }
         Some(_) => {
             return refuse(404, "ResourceNotFoundException", "the parent does not exist, or is larger");
@@ -232,11 +231,7 @@ fn start(world: &mut World, region: &str, request: &Request) -> Answer {
 }
 
 fn started(id: &str, snapshot: &Snapshot) -> Answer {
-    let status = match snapshot.state {
-        State::Completed => "completed",
-        State::Error => "error",
-        _ => "pending",
-    };
+    let status = if snapshot.state == State::Completed { "completed" } else { "pending" };
     let value = json!({
         "SnapshotId": id, "OwnerId": "123456789012", "Status": status, "StartTime": 1_700_000_000,
         "VolumeSize": snapshot.gib, "BlockSize": BLOCK,

@@ -126,7 +126,6 @@ fn describe_snapshots(world: &mut World, region: &str, form: &Form) -> Result<St
         }
         let status = match &mut snapshot.state {
             State::Completed => "completed",
-            State::Error => "error",
             State::Open => "pending",
             State::Working(looks) => {
                 *looks -= 1;

@@ -137,7 +137,7 @@ impl Endpoint {
 
     /// Waits until a request is held.
     pub fn wait_for_hold(&self) {
-        let deadline = Duration::from_secs(120);
+        let deadline = Duration::from_mins(2);
         let (world, result) =
             self.world.1.wait_timeout_while(self.world(), deadline, |world| world.holding == 0).unwrap();
         drop(world);
@@ -175,8 +175,14 @@ fn handle(
 ) -> std::io::Result<()> {
     let lost = || std::io::Error::from(std::io::ErrorKind::ConnectionReset);
     let (mutex, bell) = shared;
+    if let Some(block) = request.path.strip_prefix("/plain/") {
+        return plain(mutex, request, block.parse().unwrap()).write(stream);
+    }
     let (region, service) = match request.signed_for() {
         Ok(signed) => signed,
+        Err(why) if request.method == "POST" && request.path == "/" => {
+            return refusal("ec2", 403, "SignatureDoesNotMatch", &why).write(stream);
+        }
         Err(why) => return refusal("ebs", 403, "InvalidSignatureException", &why).write(stream),
     };
     let form = if service == "ec2" { String::from_utf8_lossy(&request.body) } else { "".into() };
@@ -273,6 +279,13 @@ fn handle(
         }
     }
     Ok(())
+}
+
+/// A block without an API around it: what the endpoint can do at most, for comparison.
+fn plain(world: &Mutex<World>, request: &Request, block: u64) -> Answer {
+    assert_eq!(request.header("x-digest"), bake_base::Digest::of(&request.body).to_string());
+    let file = world.lock().unwrap().directory.join("plain");
+    ebs::write_block(&file, request, block)
 }
 
 /// A refusal as the service writes it.

@@ -9,7 +9,7 @@ use crate::endpoint::Reaction;
 
 /// Waits until all that was acknowledged is written down: the kill must hit nobody in between.
 fn settle(stage: &Stage) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let acknowledged = stage.endpoint.world().acknowledged.len();
         let journal = std::fs::read_to_string(stage.journal()).unwrap_or_default();
@@ -92,7 +92,7 @@ fn a_signal_ends_a_run_that_the_next_one_goes_on_with() {
     stage.endpoint.react("PutSnapshotBlock", 9..usize::MAX, Reaction::Slow);
     let mut command = stage.command(&stage.image.raw(), &["--jobs", "1"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while stage.endpoint.world().acknowledged.len() < 5 {
         assert!(Instant::now() < deadline);
         thread::sleep(Duration::from_millis(5));

@@ -1,7 +1,9 @@
 //! What a run would do, and what it has to be allowed, is told without an account.
 
+use std::process::Command;
+
 use crate::Stage;
-use crate::support::{bake, run, text};
+use crate::support::{bake, output, run, text};
 
 #[test]
 fn a_plan_counts_everything_and_asks_nobody() {
@@ -77,4 +79,32 @@ fn the_policy_is_what_the_options_need_and_no_more() {
         ],
     });
     assert_eq!(policy, expected);
+}
+
+#[test]
+fn scripts_for_other_ways_pass_the_shells_checker() {
+    let stage = Stage::new();
+    let digest = &stage.image.digest()[..12];
+    let raw = stage.image.raw();
+    let other = |name: &str| {
+        let file = stage.scratch.path().join(name);
+        std::fs::write(&file, "an image").unwrap();
+        file
+    };
+    for (kind, file) in [("vm-import", raw), ("azure", other("it's.vhd")), ("gce", other("disk.tar.gz"))] {
+        let mut command = bake();
+        command.args(["publish", "script", "--kind", kind, "--image"]).arg(&file);
+        if kind != "vm-import" {
+            command.args(["--name", "it's", "--architecture", "x86_64"]);
+        }
+        let text = run(&mut command);
+        let script = stage.scratch.path().join(format!("{kind}.sh"));
+        std::fs::write(&script, &text).unwrap();
+        run(Command::new("shellcheck").arg(&script));
+        let usage = output(Command::new("bash").arg(&script));
+        assert_eq!(usage.status.code(), Some(2), "{kind}");
+        let name =
+            if kind == "vm-import" { format!("name='tiny-{digest}'") } else { r"name='it'\''s'".to_owned() };
+        assert!(text.contains(&name), "{text}");
+    }
 }

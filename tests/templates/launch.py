@@ -26,7 +26,7 @@ def client(service):
     return boto3.client(service, endpoint_url=f"http://{host}:{port}", region_name=region)
 
 
-ec2, stacks, groups, balancers = map(client, ["ec2", "cloudformation", "autoscaling", "elbv2"])
+ec2, stacks, groups, balancers, iam = map(client, ["ec2", "cloudformation", "autoscaling", "elbv2", "iam"])
 
 
 def instance_of_stack(cls, resource_name, cloudformation_json, account_id, region_name, **_):
@@ -98,6 +98,13 @@ found["stacks"]["public"] = launch(
     **common,
 )
 
+found["policies"] = {}
+for role in iam.list_roles()["Roles"]:
+    own = {"RoleName": role["RoleName"]}
+    policies = [iam.get_role_policy(**own, PolicyName=name) for name in iam.list_role_policies(**own)["PolicyNames"]]
+    assert not iam.list_attached_role_policies(**own)["AttachedPolicies"]
+    found["policies"][role["RoleName"].split("-")[0]] = [policy["PolicyDocument"] for policy in policies]
+
 names = {}
 for group in ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["SecurityGroups"]:
     names[group["GroupId"]] = group["Description"]
@@ -120,9 +127,12 @@ for reservation in ec2.describe_instances()["Reservations"]:
             "image": instance["ImageId"],
             "type": instance["InstanceType"],
             "address": instance["PrivateIpAddress"],
-            "groups": sorted({names[group["GroupId"]] for group in instance["SecurityGroups"]}),
-            "metadata": instance["MetadataOptions"],
-            "tags": tags,
+            "groups": sorted({
+                names[group["GroupId"]]
+                for each in [instance, *instance["NetworkInterfaces"]]
+                for group in each.get("SecurityGroups", each.get("Groups"))
+            }),
+                        "tags": tags,
             "user_data": base64.b64decode(asked["UserData"].get("Value", "")).decode(),
         })
 

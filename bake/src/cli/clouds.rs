@@ -11,6 +11,49 @@ pub enum PublishCommand {
     Ami(Box<AmiArgs>),
     /// Writes what AMIs are launched with: templates of CloudFormation and a module of Terraform
     Templates(TemplatesArgs),
+    /// Prints a bash script that brings an image into a cloud with the cloud's own tool
+    Script(ScriptArgs),
+}
+
+/// `bake publish script`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  bake publish script --kind vm-import --image images/debian.raw > import.sh
+  bake publish script --kind azure --image images/debian.vhd > upload.sh
+  bake publish script --kind gce --image images/debian.tar.gz > upload.sh
+
+The script checks the file's digest, and prints the image's id, also when an earlier run made it.")]
+pub struct ScriptArgs {
+    /// Where to: AWS through S3 (for accounts without the EBS direct APIs), Azure or Google
+    #[arg(long, value_enum)]
+    pub kind: ScriptKindArg,
+    /// The file that is uploaded
+    #[arg(long, value_name = "FILE")]
+    pub image: PathBuf,
+    /// Name of the image [default: the manifest's name and the beginning of the disk digest]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Processor architecture [default: the manifest's]
+    #[arg(long)]
+    pub architecture: Option<String>,
+    /// What the firmware does
+    #[arg(long, value_enum, default_value = "uefi")]
+    pub boot_mode: BootModeArg,
+    /// What the root volume is called on AWS
+    #[arg(long, value_name = "DEVICE", default_value = "/dev/xvda")]
+    pub root_device: String,
+}
+
+/// Where a script uploads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScriptKindArg {
+    /// AWS: S3 and ImportSnapshot
+    VmImport,
+    /// Azure
+    Azure,
+    /// Google Compute Engine
+    Gce,
 }
 
 /// `bake publish ami`.

@@ -109,7 +109,9 @@ impl Groups {
             put(&mut bytes, first - next);
             put(&mut bytes, run.len() as u64);
             next = first + run.len() as u64;
-            run.iter().for_each(|digest| bytes.extend(*digest));
+            for digest in run {
+                bytes.extend(digest);
+            }
         }
         let check = Digest::of(&bytes);
         bytes.extend(&check.as_bytes()[..CHECK]);

@@ -47,7 +47,9 @@ impl Journal {
         // Written anew, so that nothing follows a line that was cut short.
         let mut content =
             serde_json::to_string(&head).map_err(io::Error::other).map_err(Error::file("writing", path))?;
-        acknowledged.iter().for_each(|block| content.push_str(&format!("\n{block}")));
+        for block in &acknowledged {
+            content.push_str(&format!("\n{block}"));
+        }
         content.push_str(if is_completing { "\ncompleting\n" } else { "\n" });
         replace(path, content.as_bytes()).map_err(Error::file("writing", path))?;
         let file = OpenOptions::new().append(true).open(path).map_err(Error::file("opening", path))?;
@@ -119,7 +121,9 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("journal");
         let journal = Journal::open(&path, "snap-1", "token").unwrap();
-        [5, 70, 6].iter().for_each(|block| journal.acknowledge(*block).unwrap());
+        for block in [5, 70, 6] {
+            journal.acknowledge(block).unwrap();
+        }
         drop(journal);
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, whole.strip_suffix("6\n").unwrap().to_owned() + "1").unwrap();

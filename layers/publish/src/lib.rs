@@ -21,6 +21,7 @@ mod policy;
 mod progress;
 pub mod published;
 pub mod pull;
+pub mod script;
 pub mod templates;
 pub mod verify;
 

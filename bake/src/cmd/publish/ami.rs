@@ -8,7 +8,8 @@ use std::time::Duration;
 use bake_image::{CloudProfile, Profiles};
 use bake_publish::{AmiOptions, BootMode, Encryption, Image, Manifest, Published, Register, policy};
 
-use crate::cli::{AmiArgs, BootModeArg};
+use super::{SHORT_DIGEST, architecture_of, boot_mode};
+use crate::cli::AmiArgs;
 use crate::cmd::cloud::progress;
 use crate::cmd::package::print_json;
 use crate::env;
@@ -16,8 +17,6 @@ use crate::error::Failure;
 use crate::signals::Signals;
 use crate::ui::Printer;
 
-/// Letters of the disk digest in names.
-const SHORT_DIGEST: usize = 12;
 /// The largest store of variables that an AMI takes, in bytes (Amazon EC2 User Guide, "UEFI variables").
 const UEFI_DATA: usize = 64 << 10;
 
@@ -107,17 +106,10 @@ fn name(args: &AmiArgs, image: Option<&Image>) -> Result<String, Failure> {
 }
 
 fn register(args: &AmiArgs, image: Option<&Image>, manifest: Option<&Manifest>) -> Result<Register, Failure> {
-    let of_manifest = manifest.map(|manifest| match manifest.architecture.as_str() {
-        "x86-64" => "x86_64".to_owned(),
-        other => other.to_owned(),
-    });
+    let of_manifest = manifest.map(architecture_of);
     let missing =
         |option| Failure::usage(format!("{option}: name it, for the image has no manifest that says it"));
-    let named = args.boot_mode.map(|mode| match mode {
-        BootModeArg::Uefi => BootMode::Uefi,
-        BootModeArg::LegacyBios => BootMode::LegacyBios,
-        BootModeArg::UefiPreferred => BootMode::UefiPreferred,
-    });
+    let named = args.boot_mode.map(boot_mode);
     let is_policy = image.is_none();
     let boot_mode = named.or_else(|| image?.boot_mode()).or(is_policy.then_some(BootMode::Uefi));
     let architecture = args.architecture.clone().or(of_manifest).or(is_policy.then(|| "x86_64".to_owned()));

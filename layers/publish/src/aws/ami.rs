@@ -76,11 +76,17 @@ pub(super) async fn publish(
         let found = image::by_name(&session, &options.name).await?;
         let known = match (found, &origin) {
             (Some(known), _) => {
-                let tags = match known.tags.contains_key(TAG_DISK) || known.snapshot.is_empty() {
-                    true => None,
-                    false => Some(snapshot::by_id(&session, &known.snapshot, retry::CALL).await?.tags),
+                let is_told = known.tags.contains_key(TAG_DISK) || known.snapshot.is_empty();
+                let snapshot = if is_told {
+                    None
+                } else {
+                    Some(snapshot::by_id(&session, &known.snapshot, retry::CALL).await?)
                 };
-                image::is_of(&known, image, tags.as_ref().and_then(|tags| tags.get(TAG_DISK)))?;
+                image::is_of(
+                    &known,
+                    image,
+                    snapshot.as_ref().and_then(|snapshot| snapshot.tags.get(TAG_DISK)),
+                )?;
                 known
             }
             (None, None) => {

@@ -63,14 +63,15 @@ where
         let result = time::timeout(limits.attempt, attempt()).await;
         let fault = match result.unwrap_or_else(|_| Err(fault::late(action, limits.attempt.as_secs()))) {
             Ok(value) => {
-                permit.inspect(|permit| permit.went_well());
+                permit.as_ref().inspect(|permit| permit.went_well());
                 return Ok(value);
             }
             Err(fault) => fault,
         };
         if matches!(fault.kind, FaultKind::Throttled | FaultKind::Passing) {
-            permit.inspect(|permit| permit.was_too_much());
+            permit.as_ref().inspect(|permit| permit.was_too_much());
         }
+        drop(permit);
         let until = match fault.kind {
             FaultKind::Throttled | FaultKind::Passing => limits.operation,
             FaultKind::NotYet => limits.unknown,

@@ -106,7 +106,9 @@ pub(super) async fn complete(
 ) -> Result<(), Box<Fault>> {
     // LINEAR: the SHA-256 of all blocks' own, in the order of the blocks.
     let mut hasher = Hasher::new();
-    put.iter().for_each(|block| hasher.update(blocks.get(*block).as_bytes()));
+    for block in put {
+        hasher.update(blocks.get(*block).as_bytes());
+    }
     let request = session
         .ebs
         .complete_snapshot()
