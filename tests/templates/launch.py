@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Launches a cluster from templates of CloudFormation at a stand-in for AWS: launch.py DIRECTORY REGION MASTERS
 
-Prints what is then there as JSON. Of two things the stand-in knows nothing, and they are done here as AWS does them:
-instances of a stack may have a launch template, and its load balancers a type."""
+Prints what is then there as JSON. Of some things the stand-in knows nothing, and they are done here as AWS does them:
+instances of a stack may have a launch template, its network interfaces groups, and its load balancers a type."""
+import ast
 import base64
 import json
 import os
@@ -12,6 +13,7 @@ os.environ.update(AWS_ACCESS_KEY_ID="any", AWS_SECRET_ACCESS_KEY="any")
 
 import boto3
 from moto.ec2.models import ec2_backends
+from moto.ec2.models.elastic_network_interfaces import NetworkInterface
 from moto.ec2.models.instances import Instance
 from moto.elbv2.models import FakeLoadBalancer, elbv2_backends
 from moto.server import ThreadedMotoServer
@@ -53,7 +55,18 @@ def balancer_of_stack(cls, resource_name, cloudformation_json, account_id, regio
     return elbv2_backends[account_id][region_name].load_balancers[arn]
 
 
+create_interface = NetworkInterface.create_from_cloudformation_json
+
+
+def interface_of_stack(cls, resource_name, cloudformation_json, *rest, **more):
+    # It reads them by the name that they have in instances.
+    given = cloudformation_json["Properties"]
+    given["SecurityGroups"] = given["GroupSet"]
+    return create_interface(resource_name, cloudformation_json, *rest, **more)
+
+
 Instance.create_from_cloudformation_json = classmethod(instance_of_stack)
+NetworkInterface.create_from_cloudformation_json = classmethod(interface_of_stack)
 FakeLoadBalancer.create_from_cloudformation_json = classmethod(balancer_of_stack)
 
 
@@ -103,7 +116,9 @@ for role in iam.list_roles()["Roles"]:
     own = {"RoleName": role["RoleName"]}
     policies = [iam.get_role_policy(**own, PolicyName=name) for name in iam.list_role_policies(**own)["PolicyNames"]]
     assert not iam.list_attached_role_policies(**own)["AttachedPolicies"]
-    found["policies"][role["RoleName"].split("-")[0]] = [policy["PolicyDocument"] for policy in policies]
+    # Documents come back as Python writes them.
+    documents = [ast.literal_eval(policy["PolicyDocument"]) for policy in policies]
+    found["policies"][role["RoleName"].split("-")[0]] = [document["Statement"] for document in documents]
 
 names = {}
 for group in ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": [vpc]}])["SecurityGroups"]:

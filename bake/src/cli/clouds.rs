@@ -140,6 +140,9 @@ pub struct AmiArgs {
     /// Where acknowledged blocks are written down [default: the image's name.publish-REGION]
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
+    /// Write which AMI the image is, region by region, for `bake publish templates`
+    #[arg(long, value_name = "FILE")]
+    pub published: Option<PathBuf>,
     /// Requests at the same time, at most; fewer where the service wants fewer
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: u16,

@@ -6,12 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bake_image::{CloudProfile, Profiles};
-use bake_publish::{AmiOptions, BootMode, Encryption, Image, Manifest, Published, Register, policy};
+use bake_publish::published::SCHEMA;
+use bake_publish::{
+    AmiOptions, BootMode, Encryption, Image, Manifest, Published, PublishedImage, Region, RegionIds,
+    Register, policy,
+};
 
 use super::{SHORT_DIGEST, architecture_of, boot_mode};
 use crate::cli::AmiArgs;
 use crate::cmd::cloud::progress;
 use crate::cmd::package::print_json;
+use crate::cmd::publish::templates;
 use crate::env;
 use crate::error::Failure;
 use crate::signals::Signals;
@@ -39,7 +44,24 @@ pub fn run(args: &AmiArgs) -> Result<(), Failure> {
         return if args.json { print_json(&plan, printer) } else { printer.line(plan.to_string()) };
     }
     let published = signals.ended(bake_publish::ami(&image, &options, &progress))?;
+    if let Some(path) = &args.published {
+        templates::write_published(path, &published_image(&published, &options.register))?;
+    }
     report(&published, args, printer)
+}
+
+/// What those who launch it need to know.
+fn published_image(published: &Published, register: &Register) -> PublishedImage {
+    let ids = |region: &Region| RegionIds { ami: region.image.clone(), snapshot: region.snapshot.clone() };
+    PublishedImage {
+        schema: SCHEMA.to_owned(),
+        name: published.name.clone(),
+        disk: published.disk,
+        architecture: register.architecture.clone(),
+        boot_mode: register.boot_mode,
+        root_device: register.root_device.clone(),
+        regions: published.regions.iter().map(|region| (region.region.clone(), ids(region))).collect(),
+    }
 }
 
 fn report(published: &Published, args: &AmiArgs, printer: Printer) -> Result<(), Failure> {
