@@ -110,7 +110,7 @@ impl Call {
                 && snapshot.unknown_for == 0
                 && self.block().unwrap() * (BLOCK as u64) < snapshot.gib << 30
         };
-        let checksum = BASE64.encode(Digest::of(&request.body).as_bytes());
+        let checksum = BASE64.encode(request.digest.as_bytes());
         snapshot.is_some_and(is_open)
             && request.body.len() == BLOCK
             && request.header("x-amz-data-length") == BLOCK.to_string()
@@ -121,7 +121,7 @@ impl Call {
     pub fn put(&self, world: &mut World, request: &Request) {
         let block = self.block().unwrap();
         let snapshot = world.snapshots.get_mut(self.snapshot()).unwrap();
-        snapshot.put.insert(block, Digest::of(&request.body));
+        snapshot.put.insert(block, request.digest);
         snapshot.held.insert(block);
     }
 

@@ -283,7 +283,7 @@ fn handle(
 
 /// A block without an API around it: what the endpoint can do at most, for comparison.
 fn plain(world: &Mutex<World>, request: &Request, block: u64) -> Answer {
-    assert_eq!(request.header("x-digest"), bake_base::Digest::of(&request.body).to_string());
+    assert_eq!(request.header("x-digest"), request.digest.to_string());
     let file = world.lock().unwrap().directory.join("plain");
     ebs::write_block(&file, request, block)
 }

@@ -19,6 +19,8 @@ pub struct Request {
     /// Names in small letters.
     pub headers: BTreeMap<String, String>,
     pub body: Vec<u8>,
+    /// Of the body: computed once, by the connection's own thread.
+    pub digest: Digest,
 }
 
 /// An answer.
@@ -48,7 +50,7 @@ impl Request {
         let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
-        Some(Self { method, path, query, headers, body })
+        Some(Self { method, path, query, headers, digest: Digest::of(&body), body })
     }
 
     pub fn header(&self, name: &str) -> &str {
@@ -79,7 +81,7 @@ impl Request {
         }
         // What the body of a block is, only its checksum says.
         let is_block = self.method == "PUT";
-        let payload = if is_block { "UNSIGNED-PAYLOAD".into() } else { Digest::of(&self.body).to_string() };
+        let payload = if is_block { "UNSIGNED-PAYLOAD".into() } else { self.digest.to_string() };
         let mut query: Vec<_> = self.query.split('&').filter(|pair| !pair.is_empty()).collect();
         query.sort_unstable();
         let headers: String =

@@ -7,6 +7,9 @@
 //!
 //! All of it blocks. What the SDK of AWS needs to run on stays in here, behind the feature `aws`.
 
+// Without AWS nobody calls what only AMIs need.
+#![cfg_attr(not(feature = "aws"), allow(dead_code))]
+
 #[cfg(feature = "aws")]
 mod aws;
 mod delta;
