@@ -99,3 +99,24 @@ fn moto_takes_the_image_once_and_gives_it_back() {
     let delta = moto.publish(&next, &["--parent", &id(&published)]);
     assert!((1..=40).contains(&delta["blocks-put"].as_u64().unwrap()), "{delta}");
 }
+
+#[test]
+fn what_moto_took_can_be_launched_in_every_region() {
+    let (moto, scratch) = (Moto::start(), scratch());
+    let image = tiny_image(scratch.path(), "one", b"one\n");
+    let file = scratch.path().join("published.json");
+    let published =
+        moto.publish(&image, &["--published", file.to_str().unwrap(), "--root-device", "/dev/sda1"]);
+    let mut templates = bake();
+    templates
+        .args(["publish", "templates", "--quiet", "--published"])
+        .arg(&file)
+        .arg("--out")
+        .arg(scratch.path());
+    run(&mut templates);
+    let images = std::fs::read_to_string(scratch.path().join("images.tf")).unwrap();
+    for expected in [REGION, published["regions"][0]["image"].as_str().unwrap(), image.digest(), "/dev/sda1"]
+    {
+        assert!(images.contains(&format!("\"{expected}\"")), "{expected}: {images}");
+    }
+}

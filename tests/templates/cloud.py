@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""What a host sees of AWS: cloud.py CERTIFICATE KEY LOG
+"""What a host sees of AWS: cloud.py CERTIFICATE KEY ANSWERS LOG
 
-The metadata service of an instance, which wants tokens (IMDSv2), and the endpoint of CloudFormation, which fails once
-and writes every request that it is sent down."""
+The metadata service of an instance, which wants tokens (IMDSv2), and the endpoint of CloudFormation, which writes down
+every request that it is sent, and gives the answers that are in a file, the last of them for ever."""
 import http.server
 import json
 import ssl
 import sys
 import threading
 
-certificate, key, log = sys.argv[1:]
+certificate, key, answers, log = sys.argv[1:]
+with open(answers) as file:
+    statuses = [int(word) for word in file.read().split()]
 TOKEN = "a token"
 ROLE = {"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret/+key", "Token": "session/+token=="}
 METADATA = {
@@ -42,7 +44,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         asked.append({"path": self.path, "headers": dict(self.headers), "body": body})
         with open(log, "w") as file:
             json.dump(asked, file)
-        self.answer(500 if len(asked) == 1 else 200)
+        self.answer(statuses[min(len(asked), len(statuses)) - 1])
 
 
 metadata = http.server.ThreadingHTTPServer(("169.254.169.254", 80), Handler)

@@ -31,6 +31,7 @@ fn prepared(product: &Product, user_data: &str) -> Root {
     put(&root, "var/lib/cloud/seed/nocloud/meta-data", "instance-id: i-1\n");
     put(&root, "var/lib/cloud/seed/nocloud/user-data", user_data);
 
+    put(&root, "root/answers", "500 200");
     put(&root, "etc/hosts", &format!("127.0.0.1 localhost {ENDPOINT}\n"));
     fs::copy(project("tests/templates/cloud.py"), root.at("root/cloud.py")).unwrap();
     let mut openssl = Command::new("openssl");
@@ -53,7 +54,7 @@ fn prepared(product: &Product, user_data: &str) -> Root {
         "etc/systemd/system/cloud.service",
         "[Service]\n\
          ExecStartPre=/bin/ip address add 169.254.169.254/32 dev lo\n\
-         ExecStart=/usr/bin/python3 /root/cloud.py /root/cert.pem /root/key.pem /run/asked.json\n",
+         ExecStart=/usr/bin/python3 /root/cloud.py /root/cert.pem /root/key.pem /root/answers /run/asked.json\n",
     );
     let wants = root.at("etc/systemd/system/basic.target.wants");
     fs::create_dir_all(&wants).unwrap();
@@ -90,7 +91,16 @@ fn a_host_takes_its_role_and_signals_once_it_is_well_as_root() {
     }
     host.power_off();
 
-    // A host that has told it once does not tell it again.
+    // One that takes another one's place later is told that nobody waits for it, and is content.
+    fs::remove_file(root.at("var/lib/dcos-signalled")).unwrap();
+    put(&root, "root/answers", "400");
+    let host = product.boot(&root);
+    host.until("test -e /var/lib/dcos-signalled");
+    let asked: Value = serde_json::from_str(&host.run("cat /run/asked.json")).unwrap();
+    assert_eq!(asked.as_array().unwrap().len(), 1);
+    host.power_off();
+
+    // What was told once is not told again.
     let host = product.boot(&root);
     runs_as(&host, "slave");
     let condition = "systemctl show --value --property=ConditionResult dcos-signal.service";

@@ -128,8 +128,8 @@ fn cloudformation(
 ) -> Result<Rendered, Error> {
     let signal = include_str!("../templates/signal.py");
     let user_data = include_str!("../templates/user-data.yaml");
-    let user_data =
-        carried(user_data, "SIGNAL", signal).replace("ROLE", stack.role).replace("RESOURCE", stack.ready);
+    let user_data = user_data.replace("ROLE", stack.role).replace("RESOURCE", stack.ready);
+    let user_data = carried(&user_data, "SIGNAL", signal);
     let text = carried(&filled(&name, template, image, stack)?, "USER_DATA", &user_data);
     if text.len() > TEMPLATE_LIMIT {
         let problem = format!(
@@ -224,7 +224,7 @@ mod tests {
     fn nothing_of_a_template_is_left() {
         for file in render(&image()).unwrap() {
             for mark in
-                ["{{ ", "{% if", "{% for", "{% end", "USER_DATA", "SIGNAL\n", "RESOURCE", "roles/ROLE"]
+                ["{{ ", "{% if", "{% for", "{% end", "USER_DATA", "SIGNAL\n", "Id} RESOURCE", "roles/ROLE"]
             {
                 assert!(!file.text.contains(mark), "{mark} in {}", file.name);
             }
