@@ -89,7 +89,7 @@ def judge(archive, where, name, known, lines, depth):
 
 os.makedirs(scratch)
 files = {name: open(os.path.join(module, name)).read() for name in sorted(os.listdir(module)) if name.endswith(".tf")}
-succeeded(TerraformCommand(module).fmt(check=True, diff=True))
+succeeded(TerraformCommand(module).fmt(check_input=True, diff=True))
 
 text = "\n".join(files.values())
 declared, values = set(), []
