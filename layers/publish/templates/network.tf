@@ -7,7 +7,7 @@ locals {
     public_lb    = "load balancer of the public agents"
   }
 
-  master_ports = {{ ports }}
+  master_ports = [{{ ports | join(", ") | safe }}]
   public_ports = [80, 443]
 
   # Masters and private agents trust each other. Public agents reach masters, and of private agents only the network
