@@ -58,7 +58,7 @@ fn terraform_takes_the_module_and_lets_in_what_the_stacks_let_in() {
 }
 
 #[test]
-fn cloud_init_and_shells_accept_all_user_data_as_root() {
+fn cloud_init_accepts_all_user_data_as_root() {
     if !is_root("cloud-init, which runs in a container") {
         return;
     }
