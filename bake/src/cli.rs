@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use clouds::{
-    AmiArgs, BootModeArg, PublishCommand, PullArgs, ScriptArgs, ScriptKindArg, TemplatesArgs, VerifyArgs,
-};
+#[cfg(feature = "aws")]
+pub use clouds::AmiArgs;
+pub use clouds::{BootModeArg, PublishCommand, PullArgs, ScriptArgs, ScriptKindArg, TemplatesArgs, VerifyArgs};
 
 /// Bakes reproducible images for DC/OS clusters: the same input gives the same bytes, on every machine,
 /// without privileges.

@@ -73,7 +73,7 @@ impl Drop for Moto {
 fn moto_takes_the_image_once_and_gives_it_back() {
     let (moto, scratch) = (Moto::start(), scratch());
     let image = tiny_image(scratch.path(), "one", b"one\n");
-    let arguments = ["--share", "123456789012", "--tag", "team=platform"];
+    let arguments = ["--tag", "team=platform"];
     let published = moto.publish(&image, &arguments);
     assert!(published["blocks-put"].as_u64().unwrap() > 30);
     let again = moto.publish(&image, &arguments);
