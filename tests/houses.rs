@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// Each layer and what it may import. `host` reads and writes partition tables: a machine's first boot gives its disk
 /// ids of its own.
-const HOUSE: [(&str, &[&str]); 10] = [
+const HOUSE: [(&str, &[&str]); 11] = [
     ("base", &[]),
     ("tree", &["base"]),
     ("archive", &["base", "tree"]),
@@ -16,6 +16,7 @@ const HOUSE: [(&str, &[&str]); 10] = [
     ("package", &["base", "tree", "archive", "host"]),
     ("config", &["base", "tree", "archive", "host", "package"]),
     ("image", &["base", "tree", "archive", "fs", "disk", "boot", "host", "package"]),
+    ("publish", &["base", "disk"]),
 ];
 
 #[test]

@@ -48,6 +48,13 @@ fn furnish(directory: &Path, readme: &str) {
             .arg(project("tests/tree").join(recipe))
             .arg(directory.join("packages")));
     }
+    // What `bake publish ami` writes, which takes an account.
+    let ids = serde_json::json!({"ami": "ami-0123456789abcdef0", "snapshot": "snap-0123456789abcdef0"});
+    let published = serde_json::json!({
+        "schema": "bake-published-1", "name": "debian", "disk": "5a".repeat(32), "architecture": "x86_64",
+        "boot-mode": "uefi", "root-device": "/dev/xvda", "regions": {"eu-central-1": ids},
+    });
+    fs::write(directory.join("published.json"), published.to_string()).unwrap();
     let [spec] = blocks(readme, "toml")[..] else { panic!("the README has one spec file") };
     fs::write(directory.join("bake.toml"), spec).unwrap();
     let [configuration] = blocks(readme, "yaml")[..] else { panic!("the README has one configuration") };
@@ -90,6 +97,7 @@ fn every_command_works_as_written() {
         "extension/dcos.raw",
         "layered/fedora-coreos.oci.tar",
         "containers/debian.ova",
+        "launch/masters-3.yaml",
     ] {
         assert!(scratch.path().join(made).exists(), "{made}");
     }

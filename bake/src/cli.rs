@@ -1,8 +1,16 @@
 //! The arguments of every command. No logic: what they mean is decided in `cmd`.
 
+mod clouds;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+#[cfg(feature = "aws")]
+pub use clouds::AmiArgs;
+pub use clouds::{
+    BootModeArg, PublishCommand, PullArgs, ScriptArgs, ScriptKindArg, TemplatesArgs, VerifyArgs,
+};
 
 /// Bakes reproducible images for DC/OS clusters: the same input gives the same bytes, on every machine,
 /// without privileges.
@@ -31,6 +39,13 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Says whether two disk images hold the same disk, whatever their container formats
     Diff(DiffArgs),
+    /// Brings an image into a cloud
+    #[command(subcommand)]
+    Publish(PublishCommand),
+    /// Proves that an image, or an AMI, is the disk of its manifest
+    Verify(VerifyArgs),
+    /// Brings a published disk onto a file or a device, fetching only blocks that differ
+    Pull(PullArgs),
     /// Compares many hosts
     #[command(subcommand)]
     Fleet(FleetCommand),

@@ -96,6 +96,16 @@ impl From<bake_config::Error> for Failure {
     }
 }
 
+impl From<bake_publish::Error> for Failure {
+    fn from(error: bake_publish::Error) -> Self {
+        let message = chain(&error);
+        match error {
+            bake_publish::Error::Options(_) => Self::usage(message),
+            _ => Self::new(message),
+        }
+    }
+}
+
 impl From<bake_package::Problems> for Failure {
     fn from(problems: bake_package::Problems) -> Self {
         Self::new(problems)

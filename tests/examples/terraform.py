@@ -32,7 +32,7 @@ given = directory("given", example)
 _, diagnostics = TerraformConfig.load_config_dir(given)
 if diagnostics:
     sys.exit(str(diagnostics))
-succeeded(TerraformCommand(given).fmt(check=True, diff=True))
+succeeded(TerraformCommand(given).fmt(check_input=True, diff=True))
 
 resource, output = 'resource "aws_launch_template" "dcos" {', "aws_launch_template.dcos.id"
 assert resource in example and output in example

@@ -64,6 +64,30 @@ impl BlockDigests {
         Ok(digests)
     }
 
+    /// Digests that were written down before, such as a manifest's; runs may touch each other. `None` where runs
+    /// are not ascending, leave the disk, or hold the digest of zeros.
+    pub fn from_runs(disk_size: u64, runs: Vec<Run>) -> Option<Self> {
+        let mut digests = Self { block_size: BLOCK_SIZE, disk_size, runs: Vec::new() };
+        let mut next = 0;
+        for run in runs {
+            let end = run.first.checked_add(run.sha256.len() as u64)?;
+            let is_fit = run.first >= next && end <= digests.block_count();
+            if !is_fit || run.sha256.contains(&ZERO_BLOCK) {
+                return None;
+            }
+            (run.first..).zip(run.sha256).for_each(|(block, digest)| digests.push(block, digest));
+            next = end;
+        }
+        Some(digests)
+    }
+
+    /// The digest of one block; that of zeros for blocks behind the disk's end.
+    pub fn get(&self, block: u64) -> Digest {
+        let run = &self.runs[..self.runs.partition_point(|run| run.first <= block)];
+        let run = run.last().filter(|run| block < run.end());
+        run.map_or(ZERO_BLOCK, |run| run.sha256[(block - run.first) as usize])
+    }
+
     /// Sets the digest of a block after all that were set before.
     fn push(&mut self, block: u64, digest: Digest) {
         if digest == ZERO_BLOCK {
@@ -248,6 +272,30 @@ mod tests {
         padded.push_bytes(BLOCK_SIZE, vec![9; 1000]);
         let padded = compute(&padded.finish(3 * BLOCK_SIZE).unwrap(), 1);
         assert_eq!(padded.part(BLOCK_SIZE, 1000), Some(short));
+    }
+
+    #[test]
+    fn runs_that_were_written_down_give_the_same_digests_or_nothing() {
+        let whole = compute(&disk(&[0, 1, 2, 0, 3, 0], 6 * BLOCK_SIZE), 1);
+        assert_eq!(BlockDigests::from_runs(whole.disk_size(), whole.runs().to_vec()), Some(whole.clone()));
+        for (block, digest) in (0..).zip(whole.iter()) {
+            assert_eq!(whole.get(block), digest, "{block}");
+        }
+        assert_eq!(whole.get(u64::MAX), ZERO_BLOCK);
+        let run = |first, blocks: &[u8]| Run {
+            first,
+            sha256: blocks.iter().map(|byte| Digest::from_bytes([*byte; 32])).collect(),
+        };
+        let zero = Run { first: 0, sha256: vec![ZERO_BLOCK] };
+        for wrong in [
+            vec![run(5, &[1, 2])],
+            vec![run(1, &[1, 2]), run(2, &[3])],
+            vec![run(2, &[1]), run(0, &[1])],
+            vec![run(u64::MAX, &[1])],
+            vec![zero],
+        ] {
+            assert_eq!(BlockDigests::from_runs(6 * BLOCK_SIZE, wrong.clone()), None, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use immutable::{ReadOnly, ReadOnlyFormat, Verified};
 pub use manifest::{Artifact, FORMAT_REVISION, Manifest};
 pub use plan::Plan;
 pub use policy::HostPolicy;
-pub use profile::{Loader, Profile, Profiles, Size, VendorProfile};
+pub use profile::{CloudProfile, Loader, Profile, Profiles, Size, VendorProfile};
 pub use require::{Condition, Requirement};
 pub use signing::{Signed, Signing};
 pub use spec::{ImageSpec, Surroundings};

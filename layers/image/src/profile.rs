@@ -28,6 +28,9 @@ pub struct Profile {
     pub root: RootProfile,
     /// How it boots.
     pub boot: BootProfile,
+    /// What clouds are told of its disks.
+    #[serde(default)]
+    pub cloud: CloudProfile,
     /// What is taken out of a root file system.
     pub normalise: Vec<Rule>,
     /// What a host of a product has to have.
@@ -39,6 +42,22 @@ pub struct Profile {
     /// What a layer on the vendor's container image may be, for families whose hosts are made of such images.
     #[serde(default)]
     pub layer: Option<LayerProfile>,
+}
+
+/// What clouds are told of a family's disks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct CloudProfile {
+    /// What the root volume is called on AWS.
+    pub aws_root_device: String,
+    /// Type of the root volume on AWS.
+    pub aws_volume_type: String,
+}
+
+impl Default for CloudProfile {
+    fn default() -> Self {
+        Self { aws_root_device: "/dev/xvda".to_owned(), aws_volume_type: "gp3".to_owned() }
+    }
 }
 
 /// A layer on the container image that hosts are made of.
