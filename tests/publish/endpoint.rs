@@ -1,7 +1,7 @@
 //! AWS as strict as it is: the EBS direct APIs and some calls of EC2 over HTTP, with all that goes wrong there.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Write};
+use std::io::{BufReader, ErrorKind, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -167,6 +167,14 @@ fn serve(world: &(Mutex<World>, Condvar), stream: TcpStream) {
     let _ = stream.shutdown(Shutdown::Both);
 }
 
+/// Whether whoever asked has been killed meanwhile, so that nobody would hear the answer.
+fn is_gone(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let peeked = stream.peek(&mut [0]);
+    stream.set_nonblocking(false).unwrap();
+    !peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
 /// Answers one request; an error ends the connection.
 fn handle(
     shared: &(Mutex<World>, Condvar),
@@ -191,6 +199,10 @@ fn handle(
     let action = if service == "ec2" { form["Action"].clone() } else { call.action().to_owned() };
     let block = call.block();
     let mut world = mutex.lock().unwrap();
+    // With the rules at hand: what is asked before `calm` meets them, and what is read afterwards is nobody's.
+    if is_gone(stream) {
+        return Err(lost());
+    }
     let number = *world.counts.entry(action.clone()).and_modify(|count| *count += 1).or_insert(1) - 1;
     let rule = world.rules.iter().find(|rule| rule.action == action && rule.numbers.contains(&number));
     let reaction = rule.map(|rule| rule.reaction.clone());

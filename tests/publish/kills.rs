@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use crate::Stage;
 use crate::endpoint::Reaction;
 
-/// Waits until all that was acknowledged is written down: the kill must hit nobody in between.
-fn settle(stage: &Stage) {
+/// Waits until all blocks that get through are acknowledged and written down: the kill must hit nobody in between.
+fn settle(stage: &Stage, getting_through: usize) {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let acknowledged = stage.endpoint.world().acknowledged.len();
         let journal = std::fs::read_to_string(stage.journal()).unwrap_or_default();
         let written = journal.lines().filter(|line| line.parse::<u64>().is_ok()).count();
-        if written == acknowledged {
+        if written == acknowledged && acknowledged >= getting_through {
             return;
         }
         assert!(Instant::now() < deadline, "{acknowledged} blocks are acknowledged, {written} written down");
@@ -29,7 +29,7 @@ fn killed_at(stage: &Stage, action: &'static str, number: usize, reaction: React
     let mut command = stage.command(&stage.image.raw(), arguments);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     stage.endpoint.wait_for_hold();
-    settle(stage);
+    settle(stage, if action == "PutSnapshotBlock" { number } else { 0 });
     child.kill().unwrap();
     child.wait().unwrap();
     stage.endpoint.calm();
