@@ -47,7 +47,8 @@ pub fn differences(
 fn read(disk: &dyn ReadAt, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
     let there = disk.len().saturating_sub(offset).min(BLOCK_SIZE) as usize;
     buffer[there..].fill(0);
-    disk.read_exact_at(offset, &mut buffer[..there])
+    // Behind its end there is no place to read nothing from, either.
+    if there == 0 { Ok(()) } else { disk.read_exact_at(offset, &mut buffer[..there]) }
 }
 
 fn differing(offset: u64, left: &[u8], right: &[u8], len: u64) -> Vec<Range<u64>> {
@@ -84,5 +85,8 @@ mod tests {
         assert!(compare(&[1, 0, 0], &[1]).is_empty());
         assert_eq!(compare(&[1, 0, 3], &[1]).first(), Some(&(0..3)));
         assert!(compare(&[], &[]).is_empty());
+        let long = [vec![0; 3 << 20], vec![1]].concat();
+        assert_eq!(compare(&[0], &long).first(), Some(&(3 << 20..(3 << 20) + 1)));
+        assert_eq!(compare(&long, &[0]), compare(&[0], &long));
     }
 }
