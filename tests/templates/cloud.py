@@ -2,7 +2,8 @@
 """What a host sees of AWS: cloud.py CERTIFICATE KEY ANSWERS LOG
 
 The metadata service of an instance, which wants tokens (IMDSv2), and the endpoint of CloudFormation, which writes down
-every request that it is sent, and gives the answers that are in a file, the last of them for ever."""
+every request that it is sent, and gives the answers that are in a file, as in `500 400:Throttling 200`, the last of them
+for ever."""
 import http.server
 import json
 import ssl
@@ -11,7 +12,7 @@ import threading
 
 certificate, key, answers, log = sys.argv[1:]
 with open(answers) as file:
-    statuses = [int(word) for word in file.read().split()]
+    answers = [word.partition(":") for word in file.read().split()]
 TOKEN = "a token"
 ROLE = {"AccessKeyId": "AKIDEXAMPLE", "SecretAccessKey": "secret/+key", "Token": "session/+token=="}
 METADATA = {
@@ -44,7 +45,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         asked.append({"path": self.path, "headers": dict(self.headers), "body": body})
         with open(log, "w") as file:
             json.dump(asked, file)
-        self.answer(statuses[min(len(asked), len(statuses)) - 1])
+        status, _, code = answers[min(len(asked), len(answers)) - 1]
+        self.answer(int(status), code and f"<ErrorResponse><Error><Code>{code}</Code></Error></ErrorResponse>")
 
 
 metadata = http.server.ThreadingHTTPServer(("169.254.169.254", 80), Handler)

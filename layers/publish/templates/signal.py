@@ -64,8 +64,9 @@ headers["authorization"] = (
 try:
     urllib.request.urlopen(urllib.request.Request("https://" + host + "/", body.encode(), headers), timeout=60).close()
 except urllib.error.HTTPError as error:
-    # A host that replaces another one later: nobody waits for it.
-    if error.code != 400:
+    said = error.read().decode(errors="replace")
+    print(said)
+    # A host that replaces another one later: nobody waits for it. Anything else is tried again by its unit.
+    if "<Code>ValidationError</Code>" not in said:
         raise
-    print(error.read().decode(errors="replace"))
 open(DONE, "w").close()
