@@ -4,7 +4,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use crate::support::{bake, output, run};
+use serde_json::Value;
+
+use crate::support::{bake, bake_image, output, run, scratch, text, tiny};
 use crate::{REGION, Stage, failed, tiny_image};
 
 fn flip(file: &Path, at: u64) {
@@ -75,4 +77,32 @@ fn an_artifact_is_proved_with_its_manifest_and_its_sums() {
     assert!(said.contains("SHA256SUMS says"), "{said}");
     std::fs::remove_file(&manifest).unwrap();
     failed(&output(bake().arg("verify").arg(directory)), 1);
+}
+
+#[test]
+fn what_is_no_disk_is_proved_by_its_sum_and_strangers_are_named() {
+    let scratch = scratch();
+    let rootfs = scratch.path().join("rootfs.tar");
+    std::fs::write(&rootfs, tiny::rootfs().finish()).unwrap();
+    let out = scratch.path().join("out");
+    let formats = ["--format", "bmap", "--format", "tar", "--format", "qcow2", "--format", "raw.zst"];
+    let baked =
+        bake_image(&rootfs, &out, &[&["--name", "tiny", "--epoch", "1700000000"], &formats[..]].concat());
+    let verify = |what: &Path| output(bake().args(["verify", "--json"]).arg(what));
+    let proof: Value = serde_json::from_slice(&verify(&out).stdout).unwrap();
+    assert_eq!((&proof["disk"], &proof["strangers"]), (&baked.digest().into(), &serde_json::json!([])));
+    // Alone as well.
+    for file in ["tiny.bmap", "tiny.tar", "tiny.qcow2"] {
+        assert!(verify(&out.join(file)).status.success(), "{file}");
+    }
+    std::fs::copy(out.join("tiny.qcow2"), out.join("older.qcow2")).unwrap();
+    let said = output(bake().arg("verify").arg(&out));
+    assert!(said.status.success() && text(&said.stderr).contains("`older.qcow2` is not in the manifest"));
+    // The same where nothing but the manifest says what is right.
+    std::fs::remove_file(out.join("SHA256SUMS")).unwrap();
+    flip(&out.join("tiny.tar"), 700);
+    let said = failed(&output(bake().arg("verify").arg(&out)), 1);
+    assert!(said.contains("tiny.tar` is not what was expected: its SHA-256"), "{said}");
+    let said = failed(&output(bake().arg("verify").arg(scratch.path().join("rootfs.tar"))), 1);
+    assert!(said.contains("--manifest"), "{said}");
 }

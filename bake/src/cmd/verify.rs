@@ -17,6 +17,8 @@ use crate::ui::Printer;
 struct Proof {
     disk: String,
     checks: Vec<String>,
+    /// Files beside the manifest that it does not list.
+    strangers: Vec<String>,
 }
 
 /// Compares an artifact or an AMI with its manifest; fails when it differs.
@@ -27,6 +29,11 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     if args.json {
         return print_json(&proof, printer);
     }
+    for name in &proof.strangers {
+        printer.note(format!(
+            "`{name}` is not in the manifest and was not checked: an earlier bake may have left it"
+        ));
+    }
     proof.checks.iter().try_for_each(|check| printer.line(check))?;
     printer.line(format!("disk {}", proof.disk))
 }
@@ -34,7 +41,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
 fn of_artifact(args: &VerifyArgs, printer: Printer) -> Result<Proof, Failure> {
     let (path, progress) = (Path::new(&args.what), progress(printer));
     let verified = verify::artifact(path, args.manifest.as_deref(), env::threads(), &progress)?;
-    Ok(Proof { disk: verified.disk.to_string(), checks: verified.checks })
+    Ok(Proof { disk: verified.disk.to_string(), checks: verified.checks, strangers: verified.strangers })
 }
 
 #[cfg(feature = "aws")]
@@ -47,7 +54,7 @@ fn of_ami(args: &VerifyArgs, printer: Printer) -> Result<Proof, Failure> {
         bake_publish::verify_ami(&ami, profile, expected, usize::from(args.jobs), &progress(printer))?;
     let against = if expected.is_some() { "the manifest" } else { "the disk digest in its tags" };
     let check = format!("{ami}: all {} blocks, against {against}", found.block_count());
-    Ok(Proof { disk: found.disk_digest().to_string(), checks: vec![check] })
+    Ok(Proof { disk: found.disk_digest().to_string(), checks: vec![check], strangers: Vec::new() })
 }
 
 #[cfg(not(feature = "aws"))]

@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use bake_base::{Digest, Uuid};
+use bake_disk::container::Format;
 use bake_disk::{BLOCK_SIZE, BlockDigests, Run};
 use serde::Deserialize;
 
@@ -12,6 +13,8 @@ use crate::Error;
 
 /// Digests of a disk of 64 TiB, EBS's largest, take less than this.
 const LIMIT: u64 = 16 << 30;
+/// The largest disk, in bytes.
+const LARGEST_DISK: u64 = 64 << 40;
 
 /// What a manifest says of its disk; checked against itself.
 #[derive(Clone, Debug)]
@@ -55,8 +58,22 @@ pub struct Partition {
 pub struct Artifact {
     /// The file's name, without directories.
     pub name: String,
-    /// Its container format.
+    /// Its container format, or `tar` of the tree.
     pub format: String,
+    /// Its plain digest, where the disk's digests do not say enough.
+    pub sha256: Option<Digest>,
+}
+
+impl Artifact {
+    /// Whether the disk can be read out of it.
+    pub fn holds_disk(&self) -> bool {
+        self.format.parse().is_ok_and(Format::holds_disk)
+    }
+
+    /// Whether its name is one of a file in the manifest's own directory.
+    fn is_beside(&self) -> bool {
+        !self.name.is_empty() && !self.name.contains(['/', '\0']) && ![".", ".."].contains(&&*self.name)
+    }
 }
 
 #[derive(Deserialize)]
@@ -116,6 +133,14 @@ impl Manifest {
         let Blocks { block_size, disk_size, runs } = document.disk.blocks;
         if block_size != BLOCK_SIZE {
             return Err(unfit(format!("disk.blocks.block-size is {block_size}: expected {BLOCK_SIZE}")));
+        }
+        if disk_size > LARGEST_DISK {
+            return Err(unfit(format!(
+                "disk.blocks.disk-size is {disk_size}: expected up to {LARGEST_DISK}"
+            )));
+        }
+        if let Some(artifact) = document.artifacts.iter().find(|artifact| !artifact.is_beside()) {
+            return Err(unfit(format!("artifacts: `{}`: expected a file's name", artifact.name)));
         }
         let runs = runs.into_iter().map(|Digests { first, sha256 }| Run { first, sha256 }).collect();
         let blocks = BlockDigests::from_runs(disk_size, runs).ok_or_else(|| {
@@ -185,6 +210,9 @@ pub(crate) mod tests {
         for (from, to, expected) in [
             ("bake-manifest-1", "bake-manifest-2", "schema `bake-manifest-2`: expected bake-manifest-1"),
             ("524288", "4096", "disk.blocks.block-size is 4096"),
+            ("2097152", "70368744177665", "disk.blocks.disk-size is 70368744177665"),
+            ("tiny.raw", "../tiny.raw", "artifacts: `../tiny.raw`"),
+            ("tiny.raw", "", "artifacts: ``: expected a file's name"),
             ("\"first\":1", "\"first\":9", "disk.blocks.runs"),
             ("\"first\":1", "\"first\":2", "but its blocks give"),
             ("\"disk\"", "\"disc\"", "missing field `disk`"),

@@ -1,14 +1,14 @@
 //! Proof that something is the disk of a manifest.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bake_base::{Digest, DigestReader};
 use bake_disk::{BLOCK_SIZE, BlockDigests, container};
 
 use crate::Error;
 use crate::image::digests;
-use crate::manifest::Manifest;
+use crate::manifest::{Artifact, Manifest};
 use crate::progress::{Event, Progress};
 
 /// What covers the manifest and every compact artifact.
@@ -21,6 +21,8 @@ pub struct Verified {
     pub disk: Digest,
     /// What was compared, one line each.
     pub checks: Vec<String>,
+    /// Files beside the manifest that it does not speak of.
+    pub strangers: Vec<String>,
 }
 
 /// Checks an artifact, or all artifacts of a directory, against a manifest: `manifest`, or the one that lies there.
@@ -38,27 +40,92 @@ pub fn artifact(
     let beside = directory.join("manifest.json");
     let is_manifest = path.file_name() == beside.file_name();
     let manifest_path = manifest.unwrap_or(if is_manifest { path } else { &beside });
+    if manifest.is_none() && !beside.exists() {
+        let problem =
+            "expected the manifest.json that `bake image` wrote; name another place with --manifest";
+        return Err(Error::unfit(format_args!("no `{}`", beside.display()), problem));
+    }
     let manifest = Manifest::read(manifest_path)?;
     let mut checks = vec![format!("{}: agrees with itself", manifest_path.display())];
     if manifest_path == beside {
         checks.extend(sums(directory, progress)?);
     }
-    let images: Vec<PathBuf> = if is_directory || is_manifest {
-        manifest.artifacts.iter().map(|artifact| directory.join(&artifact.name)).collect()
-    } else {
-        vec![path.to_owned()]
-    };
-    for image in images {
-        let file = File::open(&image).map_err(Error::file("opening", &image))?;
-        let opened = container::open(file).map_err(|source| Error::Image { path: image.clone(), source })?;
-        progress(Event::Step(format!("reading {}", image.display())));
-        let found = digests(&*opened.disk, threads, progress).map_err(Error::file("reading", &image))?;
-        let what = format!("`{}`", image.display());
-        partitions(&what, &found, &manifest)?;
-        same_blocks(&what, &found, &manifest.blocks)?;
-        checks.push(format!("{}: the disk, all {} blocks", image.display(), found.block_count()));
+    let is_whole = is_directory || is_manifest;
+    if is_whole && manifest.artifacts.is_empty() {
+        return Err(Error::unfit(manifest_path.display(), "it lists no artifacts: nothing can be checked"));
     }
-    Ok(Verified { disk: manifest.digest, checks })
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let listed = manifest.artifacts.iter();
+    let artifacts: Vec<_> =
+        listed.filter(|artifact| is_whole || Some(&artifact.name) == name.as_ref()).collect();
+    for artifact in &artifacts {
+        let path = directory.join(&artifact.name);
+        checks.push(if artifact.holds_disk() {
+            holds_disk(&path, &manifest, threads, progress)?
+        } else {
+            has_sum(&path, artifact, progress)?
+        });
+    }
+    if artifacts.is_empty() {
+        checks.push(holds_disk(path, &manifest, threads, progress)?);
+    }
+    let strangers = if is_whole { strangers(directory, &manifest)? } else { Vec::new() };
+    Ok(Verified { disk: manifest.digest, checks, strangers })
+}
+
+/// Checks a file that the disk can be read out of.
+fn holds_disk(
+    path: &Path,
+    manifest: &Manifest,
+    threads: usize,
+    progress: &Progress,
+) -> Result<String, Error> {
+    let file = File::open(path).map_err(Error::file("opening", path))?;
+    let opened = container::open(file).map_err(|source| Error::Image { path: path.into(), source })?;
+    progress(Event::Step(format!("reading {}", path.display())));
+    let found = digests(&*opened.disk, threads, progress).map_err(Error::file("reading", path))?;
+    let what = format!("`{}`", path.display());
+    partitions(&what, &found, manifest)?;
+    same_blocks(&what, &found, &manifest.blocks)?;
+    Ok(format!("{}: the disk, all {} blocks", path.display(), found.block_count()))
+}
+
+/// Checks a file that holds something else than the disk.
+fn has_sum(path: &Path, artifact: &Artifact, progress: &Progress) -> Result<String, Error> {
+    let what = format!("`{}`", path.display());
+    let wanted = artifact
+        .sha256
+        .ok_or_else(|| Error::unfit(&what, "its manifest has no sha256 for it: nothing can be checked"))?;
+    is_sum(path, wanted, "the manifest", progress)?;
+    Ok(format!("{}: its SHA-256", path.display()))
+}
+
+fn is_sum(path: &Path, wanted: Digest, who: &str, progress: &Progress) -> Result<(), Error> {
+    progress(Event::Step(format!("hashing {}", path.display())));
+    let open = File::open(path).map_err(Error::file("opening", path))?;
+    let (found, _) = DigestReader::new(open).drain().map_err(Error::file("reading", path))?;
+    if found == wanted {
+        return Ok(());
+    }
+    let problem = format!("its SHA-256 is {found}, {who} says {wanted}");
+    Err(Error::differs(format_args!("`{}`", path.display()), problem))
+}
+
+/// Files of the directory that the manifest does not list, sorted: an earlier bake may have left them.
+fn strangers(directory: &Path, manifest: &Manifest) -> Result<Vec<String>, Error> {
+    let shown = if directory == Path::new("") { Path::new(".") } else { directory };
+    let own = ["manifest.json", SUMS];
+    let is_known = |name: &String| {
+        own.contains(&name.as_str()) || manifest.artifacts.iter().any(|artifact| artifact.name == *name)
+    };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(shown).map_err(Error::file("listing", shown))? {
+        let name = entry.map_err(Error::file("listing", shown))?.file_name();
+        names.push(name.to_string_lossy().into_owned());
+    }
+    names.retain(|name| !is_known(name));
+    names.sort_unstable();
+    Ok(names)
 }
 
 /// Checks the files that `SHA256SUMS` names, if there is one.
@@ -79,13 +146,7 @@ fn sums(directory: &Path, progress: &Progress) -> Result<Vec<String>, Error> {
             return Err(Error::unfit(what, "expected a digest, two spaces and a file's name"));
         };
         let file = directory.join(name);
-        progress(Event::Step(format!("hashing {}", file.display())));
-        let open = File::open(&file).map_err(Error::file("opening", &file))?;
-        let (found, _) = DigestReader::new(open).drain().map_err(Error::file("reading", &file))?;
-        if found != wanted {
-            let problem = format!("its SHA-256 is {found}, {SUMS} says {wanted}");
-            return Err(Error::differs(format_args!("`{}`", file.display()), problem));
-        }
+        is_sum(&file, wanted, SUMS, progress)?;
         checks.push(format!("{}: {SUMS}", file.display()));
     }
     Ok(checks)
@@ -134,10 +195,7 @@ mod tests {
     fn a_difference_is_told_with_its_place() {
         same_blocks("x", &disk(&[1, 0]), &disk(&[1, 0])).unwrap();
         let error = same_blocks("x", &disk(&[1, 0, 3]), &disk(&[1, 2, 4])).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "x is not the disk that was expected: 2 of 3 blocks differ, the first at byte 524288"
-        );
+        assert_eq!(error, "x is not what was expected: 2 of 3 blocks differ, the first at byte 524288");
         assert!(
             same_blocks("x", &disk(&[1]), &disk(&[1, 0]))
                 .unwrap_err()
