@@ -29,8 +29,8 @@ struct State {
     fail: usize,
     /// After so many ranges, answer none.
     stop_after: Option<usize>,
-    /// Send other bytes than there are.
-    lie: bool,
+    /// After so many ranges, send other bytes than there are.
+    lie_after: Option<usize>,
 }
 
 impl Web {
@@ -92,7 +92,7 @@ fn answer(
             return stream.write_all(b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\n").ok();
         }
         state.asked.push(format!("{from}-{to}"));
-        if state.lie {
+        if state.lie_after.is_some_and(|most| state.asked.len() > most) {
             bytes[0] ^= 1;
         }
     }
@@ -173,12 +173,18 @@ fn a_killed_pull_leaves_the_old_file_and_goes_on_where_it_was() {
 fn bytes_that_are_not_the_manifests_are_refused_and_the_file_stays() {
     let stage = Stage::new();
     let web = Web::start(stage.image.directory.clone());
-    web.state.lock().unwrap().lie = true;
     let onto = stage.scratch.path().join("pulled.raw");
+    let part = stage.scratch.path().join("pulled.raw.part");
     fs::write(&onto, "old").unwrap();
-    let said = failed(&output(&mut pull(&web, &onto)), 1);
-    assert!(said.contains("are not what its manifest says"), "{said}");
-    assert_eq!(fs::read_to_string(&onto).unwrap(), "old");
+    // What was fetched stays, and where it is is told; nothing of nothing does.
+    for (after, stays) in [(0, false), (3, true)] {
+        web.state.lock().unwrap().lie_after = Some(after);
+        web.state.lock().unwrap().asked.clear();
+        let said = failed(&output(pull(&web, &onto).args(["--jobs", "1"])), 1);
+        assert!(said.contains("are not what its manifest says"), "{said}");
+        assert_eq!((said.contains(&part.display().to_string()), part.exists()), (stays, stays), "{said}");
+        assert_eq!(fs::read_to_string(&onto).unwrap(), "old");
+    }
     let said =
         failed(&output(bake().args(["pull", &format!("{}/nothing.json", web.url), "--onto"]).arg(&onto)), 1);
     assert!(said.contains("status 404"), "{said}");

@@ -38,7 +38,7 @@ pub enum Error {
         problem: String,
     },
     /// A disk is not what its manifest says.
-    #[error("{what} is not the disk that was expected: {problem}")]
+    #[error("{what} is not what was expected: {problem}")]
     Differs {
         /// What was examined.
         what: String,
@@ -55,6 +55,14 @@ pub enum Error {
         what: String,
         /// What happened, and what to do.
         problem: String,
+    },
+    /// A disk is not all there yet.
+    #[error("{source}; what was fetched is kept in `{}`, and the same command goes on from there", part.display())]
+    Unfinished {
+        /// Where.
+        part: PathBuf,
+        /// Why.
+        source: Box<Self>,
     },
     /// A signal has come; the next run goes on where this one was.
     #[error("stopped: run the same command again to go on where it stopped")]

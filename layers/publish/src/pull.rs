@@ -56,23 +56,39 @@ pub fn pull(
     (stop, progress): (&AtomicBool, &Progress),
 ) -> Result<Report, Error> {
     let target = Target::open(onto, blocks.disk_size())?;
-    let report = Report { blocks: blocks.block_count(), fetched: 0 };
     progress(Event::Step(format!("reading {}", onto.display())));
     if target.is_there_already(blocks, threads, progress)? {
-        return Ok(report);
+        return Ok(Report { blocks: blocks.block_count(), fetched: 0 });
     }
+    let fetched = AtomicU64::new(0);
+    match transfer(origin, blocks, &target, (jobs, threads), (&fetched, stop, progress)) {
+        Ok(()) => target.finish()?,
+        Err(error) => return Err(target.give_up(error, fetched.into_inner() > 0)),
+    }
+    Ok(Report { blocks: blocks.block_count(), fetched: fetched.into_inner() })
+}
+
+/// Fetches what is lacking, and reads all of it back.
+fn transfer(
+    origin: &dyn Origin,
+    blocks: &BlockDigests,
+    target: &Target,
+    (jobs, threads): (usize, usize),
+    (fetched, stop, progress): (&AtomicU64, &AtomicBool, &Progress),
+) -> Result<(), Error> {
     let wrong = target.wrong(blocks, threads, progress)?;
-    let mut lacking = target.mend(&wrong, blocks)?;
-    // On a device the partition table goes away first and comes last.
+    // On a device the partition table goes away before anything else changes, and comes last.
     let has_table = target.is_device() && !wrong.is_empty() && !is_zero(blocks, 0);
     if has_table {
-        lacking.retain(|block| *block != 0);
         target.write(0, &vec![0; BLOCK_SIZE as usize])?;
         target.sync()?;
     }
+    let mut lacking = target.mend(&wrong, blocks)?;
+    if has_table {
+        lacking.retain(|block| *block != 0);
+    }
     let total = (lacking.len() + usize::from(has_table)) as u64;
     progress(Event::Begin { what: "fetching", done: 0, total: total * BLOCK_SIZE });
-    let fetched = AtomicU64::new(0);
     let ranges = ranges(&lacking, origin.longest().max(1));
     let get = |range: &std::ops::Range<u64>| {
         if stop.load(Ordering::SeqCst) {
@@ -94,13 +110,7 @@ pub fn pull(
         target.sync()?;
     }
     progress(Event::Step("verifying".into()));
-    same_blocks(
-        &format!("`{}`", onto.display()),
-        &target.digests(blocks.disk_size(), threads, progress)?,
-        blocks,
-    )?;
-    target.finish()?;
-    Ok(Report { fetched: fetched.into_inner(), ..report })
+    same_blocks(&target.name(), &target.digests(blocks.disk_size(), threads, progress)?, blocks)
 }
 
 /// Whether these bytes, which may be the disk's last and short, are the block's.

@@ -19,8 +19,10 @@ const LONGEST: u64 = 8;
 const ATTEMPTS: u32 = 6;
 /// The wait before the second attempt; each further one is twice as long.
 const WAIT: Duration = Duration::from_millis(250);
-/// A manifest of 64 TiB has fewer bytes.
-const MANIFEST: u64 = 16 << 30;
+/// Bytes of a manifest, at most: that of 7 TiB in use has fewer.
+const MANIFEST: u64 = 1 << 30;
+/// How long one answer may take in all; a server that sends a byte now and then is no server.
+const ANSWER: Duration = Duration::from_mins(15);
 
 /// How servers are reached.
 #[derive(Clone, Debug, Default)]
@@ -45,12 +47,15 @@ impl Remote {
     /// # Errors
     /// When the manifest cannot be had or used, or lists no raw image.
     pub fn open(url: &str, http: &Http) -> Result<(Self, Manifest), Error> {
-        let agent = agent(http)?;
+        let agent = agent(http, url)?;
         let bytes = repeat(|| {
             let answer = agent.get(url).call().map_err(|error| passing(url, &error))?;
             let mut bytes = Vec::new();
-            let mut body = answer.into_body().into_reader().take(MANIFEST);
+            let mut body = answer.into_body().into_reader().take(MANIFEST + 1);
             body.read_to_end(&mut bytes).map_err(|error| (broken(url, &error), true))?;
+            if bytes.len() as u64 > MANIFEST {
+                return Err((Error::unfit(url, "it is larger than any manifest (1 GiB)"), false));
+            }
             Ok(bytes)
         })?;
         let manifest = Manifest::parse(&bytes, url)?;
@@ -144,7 +149,7 @@ fn broken(url: &str, error: &std::io::Error) -> Error {
     Error::unfit(url, format_args!("the transfer broke off: {error}"))
 }
 
-fn agent(http: &Http) -> Result<ureq::Agent, Error> {
+fn agent(http: &Http, url: &str) -> Result<ureq::Agent, Error> {
     let proxy = http.proxy.as_ref().map(|(url, except)| proxy(url, except)).transpose()?;
     let stall = Some(Duration::from_mins(1));
     let connect = Some(Duration::from_secs(30));
@@ -153,6 +158,10 @@ fn agent(http: &Http) -> Result<ureq::Agent, Error> {
         .timeout_connect(connect)
         .timeout_per_read(stall)
         .timeout_per_write(stall)
+        .timeout_recv_response(stall)
+        .timeout_recv_body(Some(ANSWER))
+        // Nobody is led from a safe place to an unsafe one.
+        .https_only(url.starts_with("https:"))
         .proxy(proxy)
         .user_agent(concat!("bake/", env!("CARGO_PKG_VERSION")));
     if let Some(path) = &http.certificates {

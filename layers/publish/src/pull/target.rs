@@ -20,6 +20,8 @@ pub(super) struct Target {
     /// What is written.
     file: File,
     path: PathBuf,
+    /// Whether no earlier run has left anything there.
+    is_new: bool,
     /// The old file, and the name that the new one gets.
     old: Option<(Option<File>, PathBuf)>,
 }
@@ -75,8 +77,13 @@ impl Target {
         let file =
             options.read(true).write(true).create(true).truncate(false).custom_flags(flags).open(&part);
         let file = file.map_err(Error::file("making", &part))?;
+        if file.try_lock().is_err() {
+            let problem = "another run is writing it: wait for that one";
+            return Err(Error::unfit(format_args!("`{}`", part.display()), problem));
+        }
+        let is_new = file.metadata().map_err(Error::file("examining", &part))?.len() == 0;
         file.set_len(len).map_err(Error::file("making", &part))?;
-        Ok(Self { file, path: part, old: Some((old, path)) })
+        Ok(Self { file, path: part, is_new, old: Some((old, path)) })
     }
 
     fn device(path: &Path, device: u64, len: u64) -> Result<Self, Error> {
@@ -97,7 +104,7 @@ impl Target {
                 format!("it has {size} bytes, the disk {len}; nothing was written"),
             ));
         }
-        Ok(Self { file, path: path.into(), old: None })
+        Ok(Self { file, path: path.into(), is_new: false, old: None })
     }
 
     pub(super) fn is_device(&self) -> bool {
@@ -201,10 +208,30 @@ impl Target {
         digests(&window, threads, progress).map_err(Error::file("reading", &self.path))
     }
 
+    /// What it is called in messages.
+    pub(super) fn name(&self) -> String {
+        format!("`{}`", self.path.display())
+    }
+
+    /// Leaves what was fetched to the next run, and says so. What holds nothing that was fetched goes away.
+    pub(super) fn give_up(self, error: Error, has_fetched: bool) -> Error {
+        if self.is_device() || matches!(error, Error::Stopped) {
+            return error;
+        }
+        if self.is_new && !has_fetched {
+            // The first failure is what the user has to know.
+            let _ = fs::remove_file(&self.path);
+            return error;
+        }
+        Error::Unfinished { part: self.path, source: Box::new(error) }
+    }
+
     /// Gives a file its name.
     pub(super) fn finish(self) -> Result<(), Error> {
         let Some((_, path)) = self.old else { return Ok(()) };
-        fs::rename(&self.path, &path).map_err(Error::file("naming", &path))
+        fs::rename(&self.path, &path).map_err(Error::file("naming", &path))?;
+        let parent = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        File::open(parent).and_then(|parent| parent.sync_all()).map_err(Error::file("naming", &path))
     }
 }
 
@@ -267,6 +294,11 @@ mod tests {
         assert!(Target::open(scratch.path(), 1).unwrap_err().to_string().contains("expected a file"));
         let secret = scratch.path().join("secret");
         fs::write(&secret, "kept").unwrap();
+        let disk = scratch.path().join("other");
+        let first = Target::open(&disk, 1).unwrap();
+        assert!(Target::open(&disk, 1).unwrap_err().to_string().contains("another run is writing it"));
+        drop(first);
+        Target::open(&disk, 1).unwrap();
         std::os::unix::fs::symlink(&secret, scratch.path().join("disk.part")).unwrap();
         Target::open(&scratch.path().join("disk"), 1).unwrap_err();
         assert_eq!(fs::read_to_string(&secret).unwrap(), "kept");
