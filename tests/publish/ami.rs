@@ -115,6 +115,20 @@ fn of_a_new_image_only_blocks_that_differ_are_put_whoever_made_the_parent() {
 }
 
 #[test]
+fn a_manifest_that_no_tag_of_the_parent_confirms_is_not_believed() {
+    let stage = Stage::new();
+    let parent = stage.publish(&[])["regions"][0]["snapshot"].as_str().unwrap().to_owned();
+    stage.endpoint.world().snapshots.get_mut(&parent).unwrap().tags.clear();
+    // The manifest of the new image itself: as if nothing had changed.
+    let next = tiny_image(stage.scratch.path(), "two", b"two\n");
+    let manifest = next.directory.join("manifest.json");
+    let arguments = ["--parent", &*parent, "--parent-manifest", manifest.to_str().unwrap()];
+    let published: Value =
+        serde_json::from_str(&support::run(&mut stage.command(&next.raw(), &arguments))).unwrap();
+    same_bytes(&stage.published_disk(&published), &next.raw());
+}
+
+#[test]
 fn an_ami_is_copied_shared_deprecated_and_encrypted_once() {
     let stage = Stage::new();
     stage.endpoint.world().pending_for = 2;

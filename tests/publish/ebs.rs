@@ -26,6 +26,10 @@ pub enum State {
     /// Completed after so many looks.
     Working(usize),
     Completed,
+    /// The service could not make it.
+    Failed,
+    /// Somebody has deleted it: only its token is remembered.
+    Deleted,
 }
 
 #[derive(Clone, Debug)]
@@ -135,8 +139,8 @@ impl Call {
         else {
             return refuse(404, "ResourceNotFoundException", "The snapshot does not exist.");
         };
-        if snapshot.unknown_for > 0 {
-            snapshot.unknown_for -= 1;
+        if snapshot.unknown_for > 0 || snapshot.state == State::Deleted {
+            snapshot.unknown_for = snapshot.unknown_for.saturating_sub(1);
             return refuse(404, "ResourceNotFoundException", "The snapshot does not exist.");
         }
         match self {

@@ -18,6 +18,8 @@ pub struct Image {
     pub deprecation: Option<String>,
     /// Looks until it is available.
     pub pending_for: usize,
+    /// Only its token is remembered.
+    pub is_deregistered: bool,
     token: String,
 }
 
@@ -63,12 +65,15 @@ pub fn answer(world: &mut World, region: &str, form: &Form) -> Answer {
 type Refused = (u16, &'static str, String);
 
 fn image<'a>(world: &'a mut World, region: &str, id: &str) -> Result<&'a mut Image, Refused> {
-    let found = world.images.get_mut(id).filter(|image| image.region == region);
+    let found = world.images.get_mut(id).filter(|image| image.region == region && !image.is_deregistered);
     found.ok_or_else(|| (400, "InvalidAMIID.NotFound", format!("The image id '[{id}]' does not exist")))
 }
 
 fn snapshot<'a>(world: &'a mut World, region: &str, id: &str) -> Result<&'a mut Snapshot, Refused> {
-    let found = world.snapshots.get_mut(id).filter(|snapshot| snapshot.region == region);
+    let found = world
+        .snapshots
+        .get_mut(id)
+        .filter(|snapshot| snapshot.region == region && snapshot.state != State::Deleted);
     found.ok_or_else(|| (400, "InvalidSnapshot.NotFound", format!("The snapshot '{id}' does not exist.")))
 }
 
@@ -121,11 +126,12 @@ fn describe_snapshots(world: &mut World, region: &str, form: &Form) -> Result<St
         let is_tagged = form.get("Filter.1.Name").is_none_or(|name| {
             snapshot.tags.get(name.strip_prefix("tag:").unwrap()) == form.get("Filter.1.Value.1")
         });
-        if snapshot.region != region || !is_named || !is_tagged {
+        if snapshot.region != region || !is_named || !is_tagged || snapshot.state == State::Deleted {
             continue;
         }
         let status = match &mut snapshot.state {
             State::Completed => "completed",
+            State::Failed | State::Deleted => "error",
             State::Open => "pending",
             State::Working(looks) => {
                 *looks -= 1;
@@ -154,7 +160,7 @@ fn describe_images(world: &mut World, region: &str, form: &Form) -> Result<Strin
     for (id, image) in &mut world.images {
         let is_named = form.get("ImageId.1").is_none_or(|wanted| wanted == id);
         let is_filtered = form.get("Filter.1.Value.1").is_none_or(|name| *name == image.name);
-        if image.region != region || !is_named || !is_filtered {
+        if image.region != region || !is_named || !is_filtered || image.is_deregistered {
             continue;
         }
         let state = if image.pending_for == 0 { "available" } else { "pending" };
@@ -177,7 +183,8 @@ fn describe_images(world: &mut World, region: &str, form: &Form) -> Result<Strin
 }
 
 fn name_is_free(world: &World, region: &str, name: &str) -> Result<(), Refused> {
-    let taken = world.images.iter().find(|(_, image)| image.region == region && image.name == name);
+    let is_taken = |image: &Image| image.region == region && image.name == name && !image.is_deregistered;
+    let taken = world.images.iter().find(|(_, image)| is_taken(image));
     let message = |id: &str| format!("AMI name {name} is already in use by AMI {id}");
     taken.map_or(Ok(()), |(id, _)| Err((400, "InvalidAMIName.Duplicate", message(id))))
 }
@@ -212,6 +219,7 @@ fn register(world: &mut World, region: &str, form: &Form) -> Result<String, Refu
         permissions: BTreeSet::new(),
         deprecation: None,
         pending_for: world.pending_for,
+        is_deregistered: false,
         token: String::new(),
     };
     let id = world.id("ami");
@@ -245,6 +253,7 @@ fn copy(world: &mut World, region: &str, form: &Form) -> Result<String, Refused>
         permissions: BTreeSet::new(),
         deprecation: None,
         pending_for: world.pending_for,
+        is_deregistered: false,
         token: token.clone(),
         ..source
     };

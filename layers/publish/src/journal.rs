@@ -24,6 +24,8 @@ struct Head {
     schema: String,
     snapshot: String,
     token: String,
+    /// Blocks that are put: the service counts them all in the end, also those whose acknowledgement was lost.
+    blocks: BTreeSet<u64>,
 }
 
 /// An open journal.
@@ -31,19 +33,35 @@ struct Head {
 pub(crate) struct Journal {
     file: File,
     path: PathBuf,
-    /// Blocks that need not be sent.
+    /// Blocks that this run or an earlier one has set out to put.
+    pub blocks: BTreeSet<u64>,
+    /// Those of them that need not be sent.
     pub acknowledged: BTreeSet<u64>,
     /// Whether the service was asked to complete the snapshot.
     pub is_completing: bool,
 }
 
 impl Journal {
-    /// The journal of an upload: as an earlier run left it, or a new one.
-    pub(crate) fn open(path: &Path, snapshot: &str, token: &str) -> Result<Self, Error> {
-        let head = Head { schema: SCHEMA.into(), snapshot: snapshot.into(), token: token.into() };
-        let kept = text(path)?.as_deref().and_then(parse).filter(|(kept, _, _)| *kept == head);
-        let (acknowledged, is_completing) =
-            kept.map_or_else(Default::default, |(_, blocks, is)| (blocks, is));
+    /// The journal of an upload of `blocks`: as an earlier run left it, which may have known less of the parent and so
+    /// had more blocks to put, or a new one.
+    pub(crate) fn open(
+        path: &Path,
+        snapshot: &str,
+        token: &str,
+        blocks: impl IntoIterator<Item = u64>,
+    ) -> Result<Self, Error> {
+        let blocks = blocks.into_iter().collect();
+        let mut head = Head { schema: SCHEMA.into(), snapshot: snapshot.into(), token: token.into(), blocks };
+        let is_of_it = |kept: &Head| {
+            (&kept.schema, &kept.snapshot, &kept.token) == (&head.schema, &head.snapshot, &head.token)
+        };
+        let kept = text(path)?.as_deref().and_then(parse).filter(|(kept, _, _)| is_of_it(kept));
+        let (mut acknowledged, mut is_completing) = (BTreeSet::new(), false);
+        if let Some((kept, blocks, is)) = kept {
+            head.blocks.extend(kept.blocks);
+            acknowledged = &blocks & &head.blocks;
+            is_completing = is;
+        }
         // Written anew, so that nothing follows a line that was cut short.
         let mut content =
             serde_json::to_string(&head).map_err(io::Error::other).map_err(Error::file("writing", path))?;
@@ -53,7 +71,7 @@ impl Journal {
         content.push_str(if is_completing { "\ncompleting\n" } else { "\n" });
         replace(path, content.as_bytes()).map_err(Error::file("writing", path))?;
         let file = OpenOptions::new().append(true).open(path).map_err(Error::file("opening", path))?;
-        Ok(Self { file, path: path.into(), acknowledged, is_completing })
+        Ok(Self { file, path: path.into(), blocks: head.blocks, acknowledged, is_completing })
     }
 
     /// Writes down that a block need not be sent again. May be called from any thread.
@@ -120,30 +138,32 @@ mod tests {
     fn what_was_acknowledged_is_known_to_the_next_run_and_a_line_cut_short_is_not() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("journal");
-        let journal = Journal::open(&path, "snap-1", "token").unwrap();
+        let journal = Journal::open(&path, "snap-1", "token", [5, 6, 8, 70]).unwrap();
         for block in [5, 70, 6] {
             journal.acknowledge(block).unwrap();
         }
         drop(journal);
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, whole.strip_suffix("6\n").unwrap().to_owned() + "1").unwrap();
-        let journal = Journal::open(&path, "snap-1", "token").unwrap();
+        let journal = Journal::open(&path, "snap-1", "token", [8, 9]).unwrap();
         assert_eq!(journal.acknowledged, BTreeSet::from([5, 70]));
         journal.acknowledge(8).unwrap();
         journal.completing().unwrap();
-        let journal = Journal::open(&path, "snap-1", "token").unwrap();
+        let journal = Journal::open(&path, "snap-1", "token", []).unwrap();
         assert_eq!((journal.acknowledged, journal.is_completing), (BTreeSet::from([5, 8, 70]), true));
+        assert_eq!(journal.blocks, BTreeSet::from([5, 6, 8, 9, 70]));
     }
 
     #[test]
     fn the_journal_of_another_upload_or_no_journal_at_all_says_nothing() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("journal");
-        Journal::open(&path, "snap-1", "token").unwrap().acknowledge(1).unwrap();
-        assert!(Journal::open(&path, "snap-1", "other").unwrap().acknowledged.is_empty());
-        for text in ["", "{", "12\n13\n", "{\"schema\":\"x\",\"snapshot\":\"s\",\"token\":\"t\"}\n1\n"] {
+        Journal::open(&path, "snap-1", "token", [1]).unwrap().acknowledge(1).unwrap();
+        assert!(Journal::open(&path, "snap-1", "other", [1]).unwrap().acknowledged.is_empty());
+        let other = "{\"schema\":\"x\",\"snapshot\":\"s\",\"token\":\"t\",\"blocks\":[1]}\n1\n";
+        for text in ["", "{", "12\n13\n", other] {
             std::fs::write(&path, text).unwrap();
-            assert!(Journal::open(&path, "s", "t").unwrap().acknowledged.is_empty(), "{text}");
+            assert!(Journal::open(&path, "s", "t", [1]).unwrap().acknowledged.is_empty(), "{text}");
         }
         Journal::remove(&path).unwrap();
         Journal::remove(&path).unwrap();

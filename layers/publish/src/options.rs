@@ -204,6 +204,7 @@ impl AmiOptions {
             region.into(),
             self.encryption.is_on.to_string(),
             key.into(),
+            self.description.clone().unwrap_or_default(),
         ];
         let tags = self.tags.iter().map(|(key, value)| format!("{key}={value}"));
         let parts: Vec<_> =

@@ -56,7 +56,7 @@ impl Plan {
             blocks_in_use: in_use,
             blocks_to_put: put,
             bytes_to_put: delta::bytes(changed.len()),
-            requests: put + read_back + steps.len() as u64 + 2,
+            requests: put + read_back + steps.len() as u64 + 3,
             seconds_at_quota: (put + read_back).div_ceil(QUOTA),
             parent: parent.map(str::to_owned),
             steps,

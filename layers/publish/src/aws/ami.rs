@@ -1,7 +1,7 @@
 //! An image into AMIs: each step looks for what an earlier run has done, and does the rest.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bake_base::Digest;
 use bake_disk::BlockDigests;
@@ -15,7 +15,10 @@ use crate::journal::Journal;
 use crate::options::TAG_DISK;
 use crate::progress::{Event, Progress};
 use crate::verify::same_blocks;
-use crate::{AmiOptions, Error, FaultKind, Image, Known, Plan, changed};
+use crate::{AmiOptions, Error, Fault, Image, Known, Plan, changed};
+
+/// How long a snapshot may stay pending that the service has refused to complete, perhaps because it does already.
+const DOUBT: Duration = Duration::from_mins(10);
 
 /// What was published.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -152,10 +155,7 @@ async fn snapshot(
     let is_fit = |known: &&snapshot::Known| {
         known.state == State::Completed
             && known.is_encrypted == options.encryption.is_on
-            && (!options.encryption.is_on
-                || (0..4).any(|attempt| {
-                    snapshot::has_token(known, &options.token(&image.digest, None, region, attempt))
-                }))
+            && (!options.encryption.is_on || snapshot::has_token(known, options, &image.digest, region))
     };
     if let Some(known) = others.iter().find(is_fit) {
         return Ok((known.id.clone(), 0));
@@ -169,43 +169,40 @@ async fn snapshot(
         return Ok((begun.id, 0));
     }
     progress(Event::Step(format!("{region}: uploading to {}", begun.id)));
-    let journal = Arc::new(Journal::open(&options.journal, &begun.id, &begun.token)?);
-    // An earlier run may have known less of the parent, and put more.
-    let blocks: BTreeSet<_> = blocks.into_iter().chain(journal.acknowledged.iter().copied()).collect();
-    let blocks: Vec<_> = blocks.into_iter().collect();
+    let journal = Arc::new(Journal::open(&options.journal, &begun.id, &begun.token, blocks)?);
+    let blocks: Vec<_> = journal.blocks.iter().copied().collect();
     let put = upload::put(session, (image, &blocks), &begun.id, &journal, (options, progress)).await?;
     done.push(format!("{region}: put {put} blocks"));
-    complete(session, &begun.id, (&image.blocks, &blocks), &journal).await?;
+    let doubt = complete(session, &begun.id, (&image.blocks, &blocks), &journal).await?;
     progress(Event::Step(format!("{region}: waiting for {}", begun.id)));
-    snapshot::wait(session, &begun.id, options).await?;
-    Ok((begun.id, put))
+    let patience = doubt.as_ref().map_or(options.patience, |_| options.patience.min(DOUBT));
+    match (snapshot::wait(session, &begun.id, patience, &options.stop).await, doubt) {
+        (Err(_), Some(refusal)) => Err(Error::Fault(refusal)),
+        (result, _) => result.map(|_| (begun.id, put)),
+    }
 }
 
-/// Completes a snapshot, unless an earlier run did whose answer was lost.
+/// Completes a snapshot, unless an earlier run did whose answer was lost. A refusal that may only say so is returned:
+/// whether the snapshot becomes complete tells.
 async fn complete(
     session: &Session,
     id: &str,
     (blocks, put): (&BlockDigests, &[u64]),
     journal: &Journal,
-) -> Result<(), Error> {
+) -> Result<Option<Box<Fault>>, Error> {
     let was_asked = journal.is_completing;
     if was_asked && snapshot::by_id(session, id, retry::FRESH).await?.state == State::Completed {
-        return Ok(());
+        return Ok(None);
     }
     journal.completing()?;
     match snapshot::complete(session, id, blocks, put).await {
-        // It is no longer one that can be completed: the service works on it.
-        Err(fault)
-            if fault.kind == FaultKind::Final
-                && (was_asked || fault.attempts > 1)
-                && is_state(fault.code.as_deref()) =>
-        {
-            Ok(())
-        }
-        result => Ok(result?),
+        Ok(()) => Ok(None),
+        Err(fault) if (was_asked || fault.attempts > 1) && is_about_state(&fault) => Ok(Some(fault)),
+        Err(fault) => Err(fault.into()),
     }
 }
 
-fn is_state(code: Option<&str>) -> bool {
-    matches!(code, Some("ConflictException" | "ValidationException"))
+/// Whether a refusal may be of something that is no longer to be completed.
+fn is_about_state(fault: &Fault) -> bool {
+    matches!(fault.code.as_deref(), Some("ConflictException" | "ValidationException"))
 }

@@ -8,7 +8,10 @@ use super::retry::{self, Limits};
 use super::session::Session;
 use super::snapshot::{Looks, tags};
 use crate::options::TAG_DISK;
-use crate::{AmiOptions, Error, Image};
+use crate::{AmiOptions, Error, FaultKind, Image};
+
+/// Copies that may have failed with the same parameters.
+const ATTEMPTS: u32 = 16;
 
 /// What EC2 knows of an AMI.
 #[derive(Clone, Debug)]
@@ -20,6 +23,13 @@ pub(super) struct Known {
     pub tags: BTreeMap<String, String>,
     pub deprecation: Option<String>,
     reason: String,
+}
+
+impl Known {
+    /// Whether it can be launched, or will be.
+    fn is_alive(&self) -> bool {
+        matches!(self.state.as_str(), "available" | "pending" | "transient")
+    }
 }
 
 /// One AMI, by its id.
@@ -134,13 +144,31 @@ pub(super) async fn register(
     }
 }
 
-/// Copies an AMI from another region.
+/// Copies an AMI from another region, or finds the copy that was begun.
 pub(super) async fn copy(
     session: &Session,
     (image, options): (&Image, &AmiOptions),
     (from, id): (&str, &str),
 ) -> Result<String, Error> {
-    let token = options.token(&image.digest, Some(id), &session.region, 0);
+    for attempt in 0..ATTEMPTS {
+        let token = options.token(&image.digest, Some(id), &session.region, attempt);
+        let copy = begin_copy(session, (image, options), (from, id), token).await?;
+        // A token that was used before gives the copy that it stood for, which may have failed or be deregistered since.
+        match by_id(session, &copy, retry::FRESH).await {
+            Ok(known) if known.is_alive() => return Ok(copy),
+            Err(Error::Fault(fault)) if fault.kind != FaultKind::NotYet => return Err(Error::Fault(fault)),
+            _ => {}
+        }
+    }
+    Err(Error::service("ec2:CopyImage", "all copies have failed: deregister them, and run again"))
+}
+
+async fn begin_copy(
+    session: &Session,
+    (image, options): (&Image, &AmiOptions),
+    (from, id): (&str, &str),
+    token: String,
+) -> Result<String, Error> {
     let mut call = parameters([("Name", &options.name), ("SourceRegion", from), ("SourceImageId", id)]);
     call.push(("ClientToken".into(), token));
     call.extend(options.description.iter().map(|text| ("Description".into(), text.clone())));

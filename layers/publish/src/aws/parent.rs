@@ -36,12 +36,16 @@ pub(super) async fn find(
     }
     if let Some(blocks) = &options.parent_blocks {
         let digest = blocks.disk_digest().to_string();
-        if let Some(tag) = known.tags.get(TAG_DISK).filter(|tag| **tag != digest) {
-            let problem =
-                format!("--parent-manifest is of the disk {digest}, its tag `{TAG_DISK}` says {tag}");
-            return Err(Error::unfit(format_args!("parent `{parent}`"), problem));
+        match known.tags.get(TAG_DISK) {
+            Some(tag) if *tag == digest => return Ok(Some((id, Known::Blocks(blocks.clone())))),
+            Some(tag) => {
+                let problem =
+                    format!("--parent-manifest is of the disk {digest}, its tag `{TAG_DISK}` says {tag}");
+                return Err(Error::unfit(format_args!("parent `{parent}`"), problem));
+            }
+            // Nothing says that it is this one's manifest.
+            None => {}
         }
-        return Ok(Some((id, Known::Blocks(blocks.clone()))));
     }
     if let Some(groups) = Groups::from_tags(&known.tags) {
         return Ok(Some((id, Known::Groups(groups))));

@@ -1,10 +1,11 @@
 //! Snapshots: begun, completed, found again.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use aws_sdk_ebs::types::{ChecksumAggregationMethod, ChecksumAlgorithm, Status, Tag};
-use bake_base::Hasher;
+use bake_base::{Digest, Hasher};
 use bake_disk::{BlockDigests, GIB};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -14,7 +15,7 @@ use super::retry::{self, retry};
 use super::session::Session;
 use super::{fault, go_on};
 use crate::options::{TAG_DISK, TAG_TOKEN};
-use crate::{AmiOptions, Error, Fault};
+use crate::{AmiOptions, Error, Fault, FaultKind};
 
 /// Minutes without a request until the service gives a snapshot up: a killed run may go on the next day.
 const IDLE: i32 = 24 * 60;
@@ -85,6 +86,7 @@ pub(super) async fn begin(
         let state = match answer.status() {
             Some(Status::Completed) => State::Completed,
             Some(Status::Error) => State::Dead,
+            _ if is_dead(session, id).await? => State::Dead,
             _ => State::Pending,
         };
         if state != State::Dead {
@@ -95,6 +97,16 @@ pub(super) async fn begin(
         "ebs:StartSnapshot",
         "all snapshots of this disk have failed: delete them, and run again",
     ))
+}
+
+/// Whether a snapshot that was just begun is of no use: a token that was used before gives the one that it stood for,
+/// which may have failed or be deleted since.
+async fn is_dead(session: &Session, id: &str) -> Result<bool, Error> {
+    match by_id(session, id, retry::FRESH).await {
+        Ok(known) => Ok(known.state == State::Dead),
+        Err(Error::Fault(fault)) if fault.kind == FaultKind::NotYet => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// Completes a snapshot of which `put` blocks were put, ascending.
@@ -169,10 +181,15 @@ pub(super) fn tags(item: roxmltree::Node<'_, '_>) -> BTreeMap<String, String> {
 }
 
 /// Waits until a snapshot is completed.
-pub(super) async fn wait(session: &Session, id: &str, options: &AmiOptions) -> Result<Known, Error> {
-    let mut looks = Looks::new(options.patience);
+pub(super) async fn wait(
+    session: &Session,
+    id: &str,
+    patience: Duration,
+    stop: &AtomicBool,
+) -> Result<Known, Error> {
+    let mut looks = Looks::new(patience);
     loop {
-        go_on(&options.stop)?;
+        go_on(stop)?;
         let known = by_id(session, id, retry::FRESH).await?;
         match known.state {
             State::Completed => return Ok(known),
@@ -186,9 +203,10 @@ pub(super) async fn wait(session: &Session, id: &str, options: &AmiOptions) -> R
     }
 }
 
-/// Whether it was begun by such a run.
-pub(super) fn has_token(known: &Known, token: &str) -> bool {
-    known.tags.get(TAG_TOKEN).is_some_and(|other| other == token)
+/// Whether it was begun by a run with the same parameters, without a parent.
+pub(super) fn has_token(known: &Known, options: &AmiOptions, disk: &Digest, region: &str) -> bool {
+    let is_token = |token: &String| (0..ATTEMPTS).any(|at| options.token(disk, None, region, at) == *token);
+    known.tags.get(TAG_TOKEN).is_some_and(is_token)
 }
 
 /// Waits between looks at something that takes its time.
