@@ -189,3 +189,46 @@ fn in_qemu_every_format_starts_its_kernel() {
         shows(&file(scratch.path(), format), &[], "Linux version");
     }
 }
+
+#[test]
+fn what_is_no_image_or_not_whole_is_not_taken_for_one_without_a_word() {
+    let scratch = scratch();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = scratch.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let inspect = |path: &Path| output(bake().arg("inspect").arg(path));
+    let told = |path: &Path| {
+        let done = inspect(path);
+        assert!(done.status.success(), "{}", text(&done.stderr));
+        text(&done.stderr)
+    };
+    assert!(told(&file("cut.vhd", &[0; 4096])).contains("is no vhd image, though named like one"));
+    assert!(told(&file("manifest.json", b"{}")).contains("is it a disk?"));
+    assert!(told(&file("empty", b"")).contains("is empty"));
+    let failure = text(&inspect(scratch.path()).stderr);
+    assert!(failure.contains("is a directory"), "{failure}");
+    let whole = scratch.path().join("whole.vhdx");
+    run(Command::new("qemu-img").args(["create", "-q", "-f", "vhdx"]).arg(&whole).arg("64M"));
+    // Behind the headers, in the middle of the region table.
+    let cut = text(&inspect(&file("cut.vhdx", &fs::read(&whole).unwrap()[..200 << 10])).stderr);
+    assert!(cut.contains("damaged vhdx image") && cut.contains("cut short"), "{cut}");
+}
+
+#[test]
+fn disks_of_different_sizes_are_compared_to_the_end_of_the_longer_one() {
+    let scratch = scratch();
+    let [short, long] = [("short", 1 << 20), ("long", 3 << 20)].map(|(name, size)| {
+        let path = scratch.path().join(name);
+        std::fs::write(&path, vec![7; size]).unwrap();
+        path
+    });
+    for (left, right, sizes) in
+        [(&short, &long, "1048576 and 3145728"), (&long, &short, "3145728 and 1048576")]
+    {
+        let done = output(bake().arg("diff").arg(left).arg(right));
+        let expected = format!("sizes differ: {sizes} bytes\n2097152 bytes at 1048576 differ\n");
+        assert_eq!((done.status.code(), text(&done.stdout)), (Some(1), expected), "{}", text(&done.stderr));
+    }
+}

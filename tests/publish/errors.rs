@@ -3,7 +3,7 @@
 use std::os::unix::fs::FileExt;
 
 use crate::endpoint::Reaction;
-use crate::support::output;
+use crate::support::{bake, bake_image, output};
 use crate::{REGION, Stage, failed, tiny_image};
 
 #[test]
@@ -141,4 +141,31 @@ fn a_service_that_never_finishes_is_left_with_word_of_how_to_go_on() {
     let published = stage.publish(&[]);
     stage.is_published_once(&published);
     assert_eq!(published["regions"][0]["region"], REGION);
+}
+
+#[test]
+fn a_disk_with_large_sectors_is_refused_by_clouds_and_by_their_formats() {
+    let stage = Stage::new();
+    let rootfs = stage.scratch.path().join("one.tar");
+    let large = ["--name", "large", "--sector-size", "4096"];
+    for format in ["gce", "vhd", "vhd-dynamic", "vmdk", "vmdk-stream", "ova"] {
+        let out = stage.scratch.path().join(format);
+        let mut command = bake();
+        command
+            .args(["image", "--format", format, "--out"])
+            .arg(&out)
+            .arg("--rootfs")
+            .arg(&rootfs)
+            .args(large);
+        let said = failed(&output(&mut command), 1);
+        assert!(said.contains(&format!("{format} cannot hold this disk")), "{said}");
+        assert!(said.contains("--sector-size 512") && !out.join("manifest.json").exists(), "{said}");
+    }
+    let image = bake_image(&rootfs, &stage.scratch.path().join("raw"), &large).raw();
+    let said = failed(&output(&mut stage.command(&image, &[])), 1);
+    assert!(said.contains("--sector-size 512"), "{said}");
+    let mut script = bake();
+    script.args(["publish", "script", "--kind", "vm-import", "--image"]).arg(&image);
+    assert!(failed(&output(&mut script), 1).contains("--sector-size 512"));
+    assert!(stage.endpoint.world().log.is_empty());
 }

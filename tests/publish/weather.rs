@@ -2,6 +2,7 @@
 
 use crate::Stage;
 use crate::endpoint::Reaction;
+use crate::support::{output, text};
 
 #[test]
 fn a_new_snapshot_and_a_new_ami_that_nobody_knows_yet_are_waited_for() {
@@ -67,4 +68,15 @@ fn answers_that_are_lost_or_break_off_change_nothing() {
         let world = stage.endpoint.world();
         assert_eq!((world.images.len(), world.snapshots.len()), (2, 2));
     }
+}
+
+#[test]
+fn a_service_that_fails_for_long_is_told_of_while_it_is_asked_again() {
+    let stage = Stage::new();
+    stage.endpoint.react("DescribeImages", 0..5, Reaction::Refuse(500, "InternalError"));
+    let done = output(&mut stage.command(&stage.image.raw(), &[]));
+    let said = text(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    assert!(said.contains("note: ec2:DescribeImages failed 4 times: InternalError"), "{said}");
+    assert!(said.contains("; trying again"), "{said}");
 }

@@ -21,7 +21,7 @@ pub enum PublishCommand {
 Examples:
   bake publish script --kind vm-import --image images/debian.raw > import.sh
   bake publish script --kind azure --image images/debian.vhd > upload.sh
-  bake publish script --kind gce --image images/debian.tar.gz > upload.sh
+  bake publish script --kind gce --image images/debian.gce.tar.gz > upload.sh
 
 The script checks the file's digest, and prints the image's id, also when an earlier run made it.")]
 pub struct ScriptArgs {

@@ -1,15 +1,20 @@
 //! What the commands about clouds share: their progress.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bake_publish::{Event, Progress};
 use indicatif::ProgressBar;
 
 use crate::ui::Printer;
 
+/// How long nothing more is said of troubles.
+const QUIET: Duration = Duration::from_secs(10);
+
 /// Shows steps, and a bar with rate and remaining time for bytes.
 pub fn progress(printer: Printer) -> Progress {
     let bar: Mutex<Option<ProgressBar>> = Mutex::new(None);
+    let told: Mutex<Option<Instant>> = Mutex::new(None);
     Arc::new(move |event| {
         let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
@@ -26,6 +31,14 @@ pub fn progress(printer: Printer) -> Progress {
                 *bar = Some(new);
             }
             Event::Bytes(bytes) => bar.iter().for_each(|bar| bar.inc(bytes)),
+            // What hits one request hits all that run at the same time.
+            Event::Trouble(text) => {
+                let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                if told.is_none_or(|told| told.elapsed() > QUIET) {
+                    *told = Some(Instant::now());
+                    printer.note(text);
+                }
+            }
         }
     })
 }

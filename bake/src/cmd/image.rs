@@ -301,7 +301,11 @@ fn job(args: &ImageArgs, entry: &ImageEntry, own: Own<'_>, directory: PathBuf) -
     }
     let tar = names.iter().any(|name| name == TAR);
     for name in names.iter().filter(|name| !is_layer && *name != TAR) {
-        let format = name.parse().map_err(|error| Failure::usage(format!("--format: {error}")))?;
+        let format = name.parse().map_err(|error| {
+            Failure::usage(format!(
+                "--format: {error}, or of tar, oci, sysext and sysext-erofs, which are no disks"
+            ))
+        })?;
         if !formats.contains(&format) {
             formats.push(format);
         }

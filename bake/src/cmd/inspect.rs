@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use bake_base::{Digest, ReadAt, Uuid};
-use bake_disk::container::{self, Opened};
+use bake_disk::container::{self, Format, Opened};
 use bake_disk::{BlockDigests, Partition, Table, TableError, discoverable, read_gpt};
 use bake_fs::signature;
 use serde::Serialize;
@@ -55,9 +55,25 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
     let printer = Printer::new(args.quiet);
     let Opened { format, disk } = open(&args.image)?;
     let shown = args.image.display();
+    if format == Format::RAW {
+        match container::named(&args.image).filter(|named| *named != Format::RAW) {
+            Some(named) => printer.note(format!(
+                "`{shown}` is no {named} image, though named like one: it may be cut short; read as a raw disk"
+            )),
+            None if disk.is_empty() => printer.note(format!("`{shown}` is empty")),
+            None => {}
+        }
+    }
     let table = match read_gpt(&*disk) {
         Ok(table) => Some(table),
-        Err(TableError::NotFound) => None,
+        Err(TableError::NotFound) => {
+            if format == Format::RAW {
+                printer.note(format!(
+                    "`{shown}` has neither a GPT nor the signature of any container: is it a disk?"
+                ));
+            }
+            None
+        }
         Err(error) => {
             printer.note(format!("`{shown}`: {error}"));
             None
@@ -83,6 +99,9 @@ pub fn run(args: &InspectArgs) -> Result<(), Failure> {
 /// Opens an image of whatever format.
 pub fn open(image: &Path) -> Result<Opened, Failure> {
     let shown = image.display();
+    if image.is_dir() {
+        return Err(Failure::new(format!("`{shown}` is a directory: name an image in it")));
+    }
     let file = File::open(image).map_err(failed(&format!("opening `{shown}`")))?;
     container::open(file).map_err(|error| Failure::new(format!("`{shown}`: {error}")))
 }

@@ -58,7 +58,8 @@ fn of_ami(
     let no_manifest =
         || Failure::usage("--manifest: name the manifest of the AMI's disk, so that blocks can be checked");
     let blocks = blocks.ok_or_else(no_manifest)?;
-    let pulled = bake_publish::pull_ami(&ami, args.profile.as_deref(), usize::from(args.jobs))?;
+    let jobs = usize::from(args.jobs);
+    let pulled = bake_publish::pull_ami(&ami, args.profile.as_deref(), jobs, &progress(printer))?;
     from(&pulled, &blocks, args, signals, printer)
 }
 

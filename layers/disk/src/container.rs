@@ -23,6 +23,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::path::Path;
 use std::str::FromStr;
 
 use bake_base::{FileBytes, Ids, Layout, ReadAt, Uuid};
@@ -95,6 +96,27 @@ fn identity(disk: &Layout, format: &str) -> io::Result<Uuid> {
     Ok(Ids::new("container", format, &start).uuid("disk"))
 }
 
+/// The size of the sectors that the disk's partition table counts in (UEFI, section 5.3.2), 512 without a table.
+fn sector_size(disk: &Layout) -> io::Result<u64> {
+    let mut signature = [0; 8];
+    if disk.len() >= 8192 {
+        disk.read_exact_at(4096, &mut signature)?;
+    }
+    Ok(if signature == *b"EFI PART" { 4096 } else { 512 })
+}
+
+/// The length of a disk, unless the machines that take the format would not find its partitions: they know no sectors
+/// but those of 512 bytes.
+fn len_in_small_sectors(disk: &Layout) -> Result<u64, String> {
+    match sector_size(disk).map_err(|error| error.to_string())? {
+        512 => Ok(disk.len()),
+        size => Err(format!(
+            "its partitions are counted in sectors of {size} bytes, and machines of this format have sectors of 512: \
+             bake it with --sector-size 512"
+        )),
+    }
+}
+
 /// A file that was recognised.
 #[derive(Debug)]
 pub struct Opened {
@@ -112,7 +134,13 @@ pub fn open(file: File) -> Result<Opened, OpenError> {
     let bytes = FileBytes::new(file)?;
     for format in FORMATS {
         if (format.recognise)(&bytes)? {
-            return Ok(Opened { format: *format, disk: (format.open)(bytes)? });
+            let disk = (format.open)(bytes).map_err(|error| match error {
+                OpenError::Read(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    OpenError::Damaged { format: *format, problem: "it is cut short".to_owned() }
+                }
+                error => error,
+            })?;
+            return Ok(Opened { format: *format, disk });
         }
     }
     Ok(Opened { format: Format::RAW, disk: (Format::RAW.open)(bytes)? })
@@ -158,6 +186,15 @@ impl Format {
     pub const fn extension(self) -> &'static str {
         self.extension
     }
+}
+
+/// The format that a file has by its name; of `disk.stream.vmdk` the one with the longest extension.
+pub fn named(file: &Path) -> Option<Format> {
+    let name = file.file_name()?.to_str()?.to_ascii_lowercase();
+    let is_named = |format: &&Format| {
+        name.strip_suffix(format.extension).is_some_and(|stem| stem.len() > 1 && stem.ends_with('.'))
+    };
+    FORMATS.iter().filter(is_named).max_by_key(|format| format.extension.len()).copied()
 }
 
 impl PartialEq for Format {
@@ -262,6 +299,17 @@ pub enum OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_files_name_tells_its_format() {
+        for format in Format::all() {
+            let found = named(Path::new(&format!("dir/disk.{}", format.extension()))).unwrap();
+            assert_eq!(found.extension(), format.extension());
+        }
+        for none in ["disk", "raw", ".raw", "disk.img", "disk.qcow", "/"] {
+            assert_eq!(named(Path::new(none)), None, "{none}");
+        }
+    }
 
     #[test]
     fn a_format_is_known_by_its_name() {

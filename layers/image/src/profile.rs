@@ -256,7 +256,11 @@ impl std::str::FromStr for Size {
             "T" => 1 << 40,
             _ => return Err(wrong()),
         };
-        digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).map(Self).ok_or_else(wrong)
+        if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+            return Err(wrong());
+        }
+        let bytes = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+        bytes.map(Self).ok_or_else(|| format!("`{text}` is too large: expected less than 16777216T"))
     }
 }
 
@@ -277,5 +281,6 @@ mod tests {
         for wrong in ["", "M", "1.5G", "-1G", "9999999999T", "1X", "1g"] {
             assert!(wrong.parse::<Size>().is_err(), "{wrong}");
         }
+        assert!("9999999999T".parse::<Size>().unwrap_err().contains("is too large"));
     }
 }

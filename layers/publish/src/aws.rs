@@ -75,6 +75,11 @@ pub fn verify_ami(
 ///
 /// # Errors
 /// When the AMI cannot be read.
-pub fn pull_ami(ami: &AmiId, profile: Option<&str>, jobs: usize) -> Result<Pulled, Error> {
-    Pulled::open(ami, profile, jobs)
+pub fn pull_ami(
+    ami: &AmiId,
+    profile: Option<&str>,
+    jobs: usize,
+    progress: &Progress,
+) -> Result<Pulled, Error> {
+    Pulled::open(ami, profile, jobs, progress)
 }

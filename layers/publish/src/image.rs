@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bake_base::{Digest, ReadAt};
-use bake_disk::{BLOCK_SIZE, BlockDigests, GIB, container, discoverable};
+use bake_disk::{BLOCK_SIZE, BlockDigests, GIB, container, discoverable, read_gpt};
 
 use crate::manifest::Manifest;
 use crate::progress::{Event, Progress};
@@ -44,6 +44,7 @@ impl Image {
             );
             return Err(Error::unfit(what(), problem));
         }
+        has_small_sectors(&*disk, path)?;
         let manifest = Manifest::beside(path)?;
         let blocks = match &manifest {
             Some(manifest) if manifest.blocks.disk_size() != disk.len() => {
@@ -89,6 +90,20 @@ impl Image {
             (true, false) => BootMode::LegacyBios,
             _ => BootMode::Uefi,
         })
+    }
+}
+
+/// Refuses a disk whose partitions no cloud's machine would find.
+pub(crate) fn has_small_sectors(disk: &dyn ReadAt, path: &Path) -> Result<(), Error> {
+    match read_gpt(disk) {
+        Ok(table) if table.sector_size.bytes() != 512 => {
+            let problem = format!(
+                "its partitions are counted in sectors of {} bytes, and volumes of clouds have sectors of 512: bake it with --sector-size 512",
+                table.sector_size.bytes()
+            );
+            Err(Error::unfit(format_args!("`{}`", path.display()), problem))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Event {
     },
     /// So many bytes more are done.
     Bytes(u64),
+    /// Something goes wrong that may pass; it is tried again.
+    Trouble(String),
 }
 
 /// Hears of every event, from any thread.

@@ -6,8 +6,10 @@ use std::fs::File;
 use std::path::Path;
 
 use bake_base::DigestReader;
+use bake_disk::container;
 
 use crate::Error;
+use crate::image::has_small_sectors;
 
 /// Where to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +59,12 @@ pub fn script(kind: Kind, file: &Path, upload: &Upload<'_>) -> Result<String, Er
         }
     };
     let open = File::open(file).map_err(Error::file("opening", file))?;
+    if format == "RAW" {
+        // The other formats refuse such disks when they are written.
+        let disk = container::open(open.try_clone().map_err(Error::file("opening", file))?);
+        let disk = disk.map_err(|source| Error::Image { path: file.into(), source })?;
+        has_small_sectors(&*disk.disk, file)?;
+    }
     let (sha256, size) = DigestReader::new(open).drain().map_err(Error::file("reading", file))?;
     let [file, name] = [file.display().to_string(), upload.name.to_owned()].map(|text| quoted(&text));
     let head = |tool: &str, arguments: &str| {

@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 
 use super::compressed::{Codec, Gzip, Pieces};
 use super::in_order::{Encode, InOrder, Out};
-use super::{Chunk, Format, GRANULE, extents, unpack};
+use super::{Chunk, Format, GRANULE, extents, len_in_small_sectors, unpack};
 use crate::partition::GIB;
 use sparse::Run;
 
@@ -34,7 +34,7 @@ struct Archive {
 
 impl Archive {
     fn new(disk: &Layout) -> Result<Self, String> {
-        let len = disk.len();
+        let len = len_in_small_sectors(disk)?;
         if len == 0 || !len.is_multiple_of(GIB) {
             return Err(format!("{len} bytes are no whole number of GiB, which Compute Engine asks for"));
         }

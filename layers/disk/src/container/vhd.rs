@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use bake_base::Layout;
 
 use super::extents::{self, Extent};
-use super::{Chunk, Container, Format, identity};
+use super::{Chunk, Container, Format, identity, len_in_small_sectors};
 
 pub(super) const FIXED: Format = Format {
     name: "vhd",
@@ -53,7 +53,7 @@ const FOOTER_CHECKSUM: usize = 64;
 const HEADER_CHECKSUM: usize = 36;
 
 fn checked(disk: &Layout, multiple: u64) -> Result<u64, String> {
-    let len = disk.len();
+    let len = len_in_small_sectors(disk)?;
     if !len.is_multiple_of(multiple) {
         return Err(format!("{len} bytes are no multiple of {multiple}: round the size up"));
     }

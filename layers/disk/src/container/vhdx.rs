@@ -10,10 +10,10 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use bake_base::{Layout, ReadAt, Uuid};
+use bake_base::{Layout, Uuid};
 
 use super::extents::{self, Extent};
-use super::{Chunk, Container, Format, identity};
+use super::{Chunk, Container, Format, identity, sector_size};
 
 pub(super) const FORMAT: Format = Format {
     name: "vhdx",
@@ -189,15 +189,6 @@ impl Container for Plan {
         }
         file.write_all_at(&IDENTIFIER, 0)
     }
-}
-
-/// The size of the sectors that the disk's partition table counts in (UEFI, section 5.3.2), 512 without a table.
-fn sector_size(disk: &Layout) -> io::Result<u64> {
-    let mut signature = [0; 8];
-    if disk.len() >= 8192 {
-        disk.read_exact_at(4096, &mut signature)?;
-    }
-    Ok(if signature == *b"EFI PART" { 4096 } else { 512 })
 }
 
 /// Sets the checksum, which counts as zero.

@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use bake_base::Layout;
 
 use super::extents::{self, Extent};
-use super::{Chunk, Container, Format, identity};
+use super::{Chunk, Container, Format, identity, len_in_small_sectors};
 
 pub(super) use read::Reader;
 pub(super) use stream::Stream;
@@ -57,7 +57,7 @@ const MAX_SIZE: u64 = 2 << 40;
 
 /// How many sectors the disk has.
 fn capacity(disk: &Layout) -> Result<u64, String> {
-    let len = disk.len();
+    let len = len_in_small_sectors(disk)?;
     if !len.is_multiple_of(SECTOR) {
         return Err(format!("{len} bytes are no whole number of 512-byte sectors: round the size up"));
     }

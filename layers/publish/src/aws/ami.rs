@@ -57,7 +57,7 @@ pub(super) async fn plan(image: &Image, options: &AmiOptions, progress: &Progres
     let found = match &options.parent {
         None => None,
         Some(_) => {
-            let session = Session::open(first(options)?, options.profile.as_deref()).await?;
+            let session = Session::open(first(options)?, options.profile.as_deref(), progress).await?;
             parent::find(&session, image, options, progress).await?
         }
     };
@@ -75,7 +75,7 @@ pub(super) async fn publish(
     let mut origin: Option<image::Known> = None;
     for region in &options.regions {
         go_on(&options.stop)?;
-        let session = Session::open(region, options.profile.as_deref()).await?;
+        let session = Session::open(region, options.profile.as_deref(), progress).await?;
         let found = image::by_name(&session, &options.name).await?;
         let known = match (found, &origin) {
             (Some(known), _) => {

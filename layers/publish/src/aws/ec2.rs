@@ -14,7 +14,7 @@ use aws_types::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 
 use super::fault;
-use super::retry::{self, Limits};
+use super::retry::{self, Limits, Watch};
 use crate::{Error, Fault, FaultKind};
 
 const VERSION: &str = "2016-11-15";
@@ -28,6 +28,7 @@ pub(super) struct Ec2 {
     region: String,
     credentials: SharedCredentialsProvider,
     connector: SharedHttpConnector,
+    watch: Watch,
 }
 
 /// Names and values of a call, in order.
@@ -44,6 +45,7 @@ impl Ec2 {
         config: &SdkConfig,
         region: &str,
         connector: SharedHttpConnector,
+        watch: Watch,
     ) -> Result<Self, Error> {
         let key = ServiceConfigKey::builder()
             .service_id("ec2")
@@ -62,7 +64,7 @@ impl Ec2 {
         // Asked once at the beginning, so that their absence is told before any work.
         credentials.provide_credentials().await.map_err(|error| no_credentials(&fault::chain(&error)))?;
         let endpoint = endpoint.trim_end_matches('/').to_owned() + "/";
-        Ok(Self { endpoint, region: region.into(), credentials, connector })
+        Ok(Self { endpoint, region: region.into(), credentials, connector, watch })
     }
 
     /// Does one action; `action` is as IAM has it, `ec2:DescribeImages` say. Repeats what may pass.
@@ -80,7 +82,7 @@ impl Ec2 {
             .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
             .collect::<Vec<_>>()
             .join("&");
-        retry::retry(action, limits, None, || self.attempt(action, &body)).await.map(Answer)
+        retry::retry(action, limits, (None, &self.watch), || self.attempt(action, &body)).await.map(Answer)
     }
 
     async fn attempt(&self, action: &'static str, body: &str) -> Result<String, Fault> {

@@ -56,7 +56,7 @@ impl Listed {
                 .set_next_token(page.clone());
             let send =
                 || async { request.clone().send().await.map_err(|error| fault::of_sdk(action, error)) };
-            let answer = retry(action, retry::FRESH, None, send).await?;
+            let answer = retry(action, retry::FRESH, (None, &session.watch), send).await?;
             for block in answer.blocks() {
                 let index = block.block_index().and_then(|index| u64::try_from(index).ok());
                 let index = index.filter(|index| index * BLOCK_SIZE < len);
@@ -113,7 +113,7 @@ impl Listed {
             }
             Ok(bytes)
         };
-        Ok(retry(action, retry::BLOCK, Some(&self.pace), send).await?)
+        Ok(retry(action, retry::BLOCK, (Some(&self.pace), &self.session.watch), send).await?)
     }
 
     /// Reads everything and gives its digests.
@@ -162,7 +162,7 @@ pub(super) async fn verify(
     jobs: usize,
     progress: &Progress,
 ) -> Result<BlockDigests, Error> {
-    let session = Session::open(&ami.region, profile).await?;
+    let session = Session::open(&ami.region, profile, progress).await?;
     let image = image::by_id(&session, &ami.id, retry::CALL).await?;
     let known = snapshot::by_id(&session, &image.snapshot, retry::CALL).await?;
     let tag = known.tags.get(TAG_DISK).or(image.tags.get(TAG_DISK)).cloned();
@@ -198,11 +198,16 @@ impl fmt::Debug for Pulled {
 }
 
 impl Pulled {
-    pub(super) fn open(ami: &AmiId, profile: Option<&str>, jobs: usize) -> Result<Self, Error> {
+    pub(super) fn open(
+        ami: &AmiId,
+        profile: Option<&str>,
+        jobs: usize,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Error::service("starting threads", error))?;
         let listed = runtime.block_on(async {
-            let session = Session::open(&ami.region, profile).await?;
+            let session = Session::open(&ami.region, profile, progress).await?;
             let image = image::by_id(&session, &ami.id, retry::CALL).await?;
             let known = snapshot::by_id(&session, &image.snapshot, retry::CALL).await?;
             Listed::of(&session, &known, jobs).await

@@ -3,6 +3,7 @@
 //! Attempts and operations have their own limits. What may pass is tried again after a random wait that grows
 //! (exponential backoff with full jitter); refusals are not.
 
+use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use tokio::time;
 
 use super::fault;
 use super::pace::Pace;
+use crate::progress::{Event, Progress};
 use crate::{Fault, FaultKind};
 
 /// The longest wait before the first repetition.
@@ -42,11 +44,24 @@ pub(super) const BLOCK: Limits = Limits {
     unknown: Duration::from_mins(2),
 };
 
+/// How often something fails before the user is told: not everybody has to know of a hiccup.
+const TOLD_AFTER: u32 = 4;
+
+/// Who is told that something does not go well.
+#[derive(Clone)]
+pub(super) struct Watch(pub Progress);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
 /// Does `attempt` until it goes well, fails for good, or the time is up.
 pub(super) async fn retry<T, F>(
     action: &'static str,
     limits: Limits,
-    pace: Option<&Pace>,
+    (pace, watch): (Option<&Pace>, &Watch),
     mut attempt: impl FnMut() -> F,
 ) -> Result<T, Box<Fault>>
 where
@@ -81,6 +96,9 @@ where
         if begin.elapsed() + wait >= until {
             return Err(Box::new(Fault { attempts, ..fault }));
         }
+        if attempts >= TOLD_AFTER && attempts.is_power_of_two() {
+            (watch.0)(Event::Trouble(format!("{}; trying again", Fault { attempts, ..fault })));
+        }
         time::sleep(wait).await;
     }
 }
@@ -102,7 +120,8 @@ mod tests {
     fn run(limits: Limits, answers: &[FaultKind]) -> (Result<(), Box<Fault>>, usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let asked = Cell::new(0);
-        let result = runtime.block_on(retry("ebs:PutSnapshotBlock", limits, None, || {
+        let watch = Watch(std::sync::Arc::new(|_| ()));
+        let result = runtime.block_on(retry("ebs:PutSnapshotBlock", limits, (None, &watch), || {
             let answer = answers.get(asked.get()).copied();
             asked.set(asked.get() + 1);
             async move {

@@ -11,10 +11,13 @@ use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
 use aws_types::region::Region;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ec2::Ec2;
+use super::retry::Watch;
 use crate::Error;
+use crate::progress::Progress;
 
 /// How long a connection may take to be there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -30,11 +33,17 @@ pub(super) struct Session {
     pub ebs: aws_sdk_ebs::Client,
     /// Images, snapshots, tags.
     pub ec2: Ec2,
+    /// Who hears that a service does not answer.
+    pub watch: Watch,
 }
 
 impl Session {
     /// Finds the configuration and the credentials.
-    pub(super) async fn open(region: &str, profile: Option<&str>) -> Result<Self, Error> {
+    pub(super) async fn open(
+        region: &str,
+        profile: Option<&str>,
+        progress: &Progress,
+    ) -> Result<Self, Error> {
         let connector = SharedHttpConnector::new(connector());
         let shared = connector.clone();
         let client: SharedHttpClient = http_client_fn(move |_, _| shared.clone());
@@ -49,8 +58,9 @@ impl Session {
             loader = loader.profile_name(profile);
         }
         let config = loader.load().await;
-        let ec2 = Ec2::new(&config, region, connector).await?;
-        Ok(Self { region: region.to_owned(), ebs: aws_sdk_ebs::Client::new(&config), ec2 })
+        let watch = Watch(Arc::clone(progress));
+        let ec2 = Ec2::new(&config, region, connector, watch.clone()).await?;
+        Ok(Self { region: region.to_owned(), ebs: aws_sdk_ebs::Client::new(&config), ec2, watch })
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) async fn begin(
             .set_kms_key_arn(options.encryption.key(&session.region).map(str::to_owned));
         let action = "ebs:StartSnapshot";
         let send = || async { request.clone().send().await.map_err(|error| fault::of_sdk(action, error)) };
-        let answer = retry(action, retry::CALL, None, send).await?;
+        let answer = retry(action, retry::CALL, (None, &session.watch), send).await?;
         let id =
             answer.snapshot_id().ok_or_else(|| Error::service(action, "the answer names no snapshot"))?;
         let state = match answer.status() {
@@ -131,7 +131,7 @@ pub(super) async fn complete(
         .checksum_aggregation_method(ChecksumAggregationMethod::ChecksumAggregationLinear);
     let action = "ebs:CompleteSnapshot";
     let send = || async { request.clone().send().await.map_err(|error| fault::of_sdk(action, error)) };
-    retry(action, retry::FRESH, None, send).await.map(|_| ())
+    retry(action, retry::FRESH, (None, &session.watch), send).await.map(|_| ())
 }
 
 /// The account's own snapshots of a disk.

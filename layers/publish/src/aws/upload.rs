@@ -94,7 +94,7 @@ async fn put_block(upload: &Upload, block: u64, bytes: Vec<u8>) -> Result<(), Er
         let sent = request.send().await;
         sent.map_err(|error| fault::of_sdk(action, error))
     };
-    let answer = retry(action, retry::BLOCK, Some(&upload.pace), send).await?;
+    let answer = retry(action, retry::BLOCK, (Some(&upload.pace), &upload.session.watch), send).await?;
     if answer.checksum().is_none_or(|said| said == checksum) {
         return Ok(());
     }
