@@ -142,7 +142,7 @@ fn an_ami_is_copied_shared_deprecated_and_encrypted_once() {
         "--tag",
         "team=platform",
         "--kms-key",
-        "alias/images",
+        "arn:aws:kms:eu-central-1:123456789012:key/1",
         "--kms-key",
         "us-east-1=alias/far",
         "--tpm",
@@ -154,8 +154,9 @@ fn an_ami_is_copied_shared_deprecated_and_encrypted_once() {
         let world = stage.endpoint.world();
         let regions = published["regions"].as_array().unwrap();
         assert_eq!(regions.len(), 2);
-        for (region, (name, key)) in
-            regions.iter().zip([(REGION, "alias/images"), ("us-east-1", "alias/far")])
+        for (region, (name, key)) in regions
+            .iter()
+            .zip([(REGION, "arn:aws:kms:eu-central-1:123456789012:key/1"), ("us-east-1", "alias/far")])
         {
             let image = &world.images[region["image"].as_str().unwrap()];
             assert_eq!(

@@ -193,6 +193,9 @@ fn start(world: &mut World, region: &str, request: &Request) -> Answer {
         return refuse(400, "ValidationException", "INVALID_TAG");
     }
     let is_encrypted = body["Encrypted"] == true;
+    if text("KmsKeyArn").is_some_and(|key| !key.starts_with("arn:aws:kms:") || !key.contains(":key/")) {
+        return refuse(400, "ValidationException", "KmsKeyArn");
+    }
     let parent = text("ParentSnapshotId");
     if parent.is_some() && !body["Encrypted"].is_null() {
         return refuse(400, "ValidationException", "ParentSnapshotId and Encrypted");

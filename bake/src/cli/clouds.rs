@@ -104,7 +104,7 @@ pub struct AmiArgs {
     /// Encrypt it, with the account's default key where no --kms-key is named
     #[arg(long)]
     pub encrypt: bool,
-    /// Key of KMS, for all regions or for one; may be repeated
+    /// Key of KMS, for all regions or for one: an ARN in the first region, anything that KMS knows in others; may be repeated
     #[arg(long, value_name = "[REGION=]KEY")]
     pub kms_key: Vec<String>,
     /// Processor architecture, as in x86_64 [default: the manifest's]

@@ -99,7 +99,12 @@ impl ReadAt for FileBytes {
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buffer, offset)
+        self.file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                io::Error::new(error.kind(), "the file ends too early: it was cut short")
+            }
+            _ => error,
+        })
     }
 }
 

@@ -67,7 +67,7 @@ pub struct Format {
 /// `put` comes once for each block that a piece of the disk touches, from any thread and, between threads, in
 /// any order; all other bytes of the disk are zeros. `begin` comes before the first and `finish` after the last.
 trait Container: Send + Sync {
-    /// Makes `file` as long as it will be, and all holes.
+    /// Makes `file`, which is empty, as long as it will be, all holes.
     fn begin(&self, file: &File) -> io::Result<()>;
 
     /// Writes what the format keeps of one block.

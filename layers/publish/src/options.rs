@@ -17,6 +17,8 @@ use crate::{Error, Groups};
 const TAGS: usize = 50;
 /// Characters in a tag's key and value, at most.
 const TAG_LENGTHS: (usize, usize) = (128, 256);
+/// Characters in a description, at most (EBS direct APIs, StartSnapshot).
+const DESCRIPTION: usize = 255;
 /// The disk digest.
 pub(crate) const TAG_DISK: &str = "bake:disk";
 /// What a snapshot was begun with.
@@ -151,6 +153,24 @@ impl AmiOptions {
         for region in self.encryption.keys.keys().filter(|region| !self.regions.contains(region)) {
             wrong.push(format!("--kms-key: `{region}` is none of the regions"));
         }
+        if let Some(key) = self.regions.first().and_then(|first| self.encryption.key(first))
+            && !is_key_arn(key)
+        {
+            wrong.push(format!(
+                "--kms-key `{key}`: in the first region, where the snapshot is made, expected a key's ARN, as in \
+                 arn:aws:kms:eu-central-1:123456789012:key/ID"
+            ));
+        }
+        let has_own_key = |region: &String| self.encryption.key(region).is_some();
+        if !self.share.is_empty() && self.encryption.is_on && !self.regions.iter().all(has_own_key) {
+            wrong.push(
+                "--share and --encrypt: what the account's own key encrypts nobody else can read; name a --kms-key that the others may use"
+                    .into(),
+            );
+        }
+        if self.description.as_ref().is_some_and(|text| text.chars().count() > DESCRIPTION) {
+            wrong.push(format!("--description: expected up to {DESCRIPTION} characters"));
+        }
         if self.parent.is_some() && self.encryption.is_on {
             wrong.push(
                 "--parent and --encrypt: a snapshot is encrypted as its parent is; leave one out".into(),
@@ -234,6 +254,18 @@ impl AmiOptions {
         let own = [(TAG_DISK.to_owned(), disk.to_string())];
         self.tags.clone().into_iter().chain(name).chain(own).collect()
     }
+}
+
+/// What StartSnapshot takes (EBS direct APIs, `KmsKeyArn`); aliases and bare ids only CopyImage does.
+fn is_key_arn(key: &str) -> bool {
+    let parts: Vec<_> = key.splitn(6, ':').collect();
+    let [arn, partition, service, _, account, resource] = parts[..] else { return false };
+    let is_account = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
+    arn == "arn"
+        && partition.starts_with("aws")
+        && service == "kms"
+        && is_account
+        && resource.starts_with("key/")
 }
 
 /// As in `eu-central-1`: it becomes a part of host names.
@@ -331,7 +363,12 @@ pub(crate) mod tests {
             tags: [("aws:x".into(), "y".into())].into(),
             share: vec!["123".into(), "all".into()],
             deprecate: Some("2027-13-01".into()),
-            encryption: Encryption { is_on: true, ..Encryption::default() },
+            description: Some("x".repeat(256)),
+            encryption: Encryption {
+                is_on: true,
+                keys: [("eu".into(), "alias/images".into())].into(),
+                ..Encryption::default()
+            },
             register: Register { tpm: true, boot_mode: BootMode::LegacyBios, ..options().register },
             ..options()
         };
@@ -345,6 +382,9 @@ pub(crate) mod tests {
             "--tag `aws:x`",
             "--share `123`",
             "--share all: an encrypted",
+            "--share and --encrypt",
+            "--kms-key `alias/images`: in the first region",
+            "--description",
             "--deprecate",
         ] {
             assert!(error.contains(expected), "{expected}: {error}");
@@ -374,6 +414,7 @@ pub(crate) mod tests {
             options().token(&disk, None, "eu-west-1", 0),
             options().token(&disk, None, "eu-central-1", 1),
             token(&AmiOptions { encryption: encrypted, ..options() }),
+            token(&AmiOptions { description: Some("it".into()), ..options() }),
             token(&AmiOptions { tags: [("a".into(), "b".into())].into(), ..options() }),
         ];
         let different: std::collections::BTreeSet<_> = tokens.iter().collect();

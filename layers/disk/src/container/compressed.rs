@@ -158,6 +158,10 @@ impl<C: Codec> Encode for Whole<C> {
 
     fn end(&self, mut pieces: Pieces<C>, out: &mut Out<'_>) -> io::Result<()> {
         pieces.fill(&self.codec, out, self.len)?;
+        // Nothing at all is a file of no format.
+        if self.len == 0 && self.codec.head().is_empty() {
+            pieces.add(&self.codec, out, &self.codec.piece(&[])?)?;
+        }
         pieces.end(&self.codec, out)
     }
 }

@@ -121,7 +121,6 @@ impl<E: Encode> InOrder<E> {
 
 impl<E: Encode> Container for InOrder<E> {
     fn begin(&self, file: &File) -> io::Result<()> {
-        file.set_len(0)?;
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let state = self.encode.begin(&mut Out { file, cursor: &mut progress.cursor })?;
         progress.state = Some(state);

@@ -47,7 +47,7 @@ pub fn write(
     };
     let outputs: Vec<Output> = outputs.iter().map(plan).collect::<Result<_, _>>()?;
     for output in &outputs {
-        output.container.begin(output.file).map_err(output.error())?;
+        empty(output.file).and_then(|()| output.container.begin(output.file)).map_err(output.error())?;
     }
     let blocks = touched_blocks(disk);
     let scratch = || Scratch { buffer: block_buffer(), covered: Vec::new() };
@@ -69,6 +69,12 @@ pub fn write(
         output.container.finish(output.file).map_err(output.error())?;
     }
     Ok(digests)
+}
+
+/// Takes away what a file held. An empty one is left alone: what follows a truncation to nothing is written out when
+/// the file is closed, while whoever closes it waits (ext4(5), `auto_da_alloc`).
+fn empty(file: &File) -> std::io::Result<()> {
+    if file.metadata()?.len() > 0 { file.set_len(0) } else { Ok(()) }
 }
 
 /// How many bytes [`write()`] will process: those of all blocks that a piece touches.

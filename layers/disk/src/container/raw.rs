@@ -25,7 +25,6 @@ struct Raw {
 impl Container for Raw {
     fn begin(&self, file: &File) -> io::Result<()> {
         // Down to nothing first: what an older file held must not show through the holes.
-        file.set_len(0)?;
         file.set_len(self.len)
     }
 

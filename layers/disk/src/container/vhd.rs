@@ -120,7 +120,6 @@ struct Fixed {
 
 impl Container for Fixed {
     fn begin(&self, file: &File) -> io::Result<()> {
-        file.set_len(0)?;
         file.set_len(self.len + SECTOR)
     }
 
@@ -180,7 +179,6 @@ impl Dynamic {
 
 impl Container for Dynamic {
     fn begin(&self, file: &File) -> io::Result<()> {
-        file.set_len(0)?;
         file.set_len(self.end() + SECTOR)
     }
 

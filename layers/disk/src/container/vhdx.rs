@@ -167,7 +167,6 @@ impl Plan {
 
 impl Container for Plan {
     fn begin(&self, file: &File) -> io::Result<()> {
-        file.set_len(0)?;
         file.set_len(self.blocks() + extents::count(&self.extents) * BLOCK)
     }
 

@@ -156,7 +156,6 @@ impl Sparse {
 
 impl Container for Sparse {
     fn begin(&self, file: &File) -> io::Result<()> {
-        file.set_len(0)?;
         file.set_len(self.grains() * SECTOR + extents::count(&self.extents) * GRAIN)
     }
 

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use bake_base::Layout;
+use bake_base::{Layout, ReadAt};
 use bake_disk::container::{Format, write};
 use tempfile::TempDir;
 
@@ -20,14 +20,21 @@ pub fn judge(package: &str, program: &str, arguments: &[&str], files: &[&Path]) 
     text
 }
 
-/// Whether a format takes disks of this size: two of them ask for more than whole sectors.
-fn takes(format: Format, len: u64) -> bool {
+/// Whether a format takes a disk: some ask for more than whole sectors, and those of clouds for small ones.
+fn takes(format: Format, disk: &Layout) -> bool {
+    let len = disk.len();
     match format.name() {
-        "gce" => len > 0 && len.is_multiple_of(1 << 30),
-        "vhd" => len.is_multiple_of(1 << 20),
+        "gce" => len > 0 && len.is_multiple_of(1 << 30) && !has_large_sectors(disk),
+        "vhd" => len.is_multiple_of(1 << 20) && !has_large_sectors(disk),
         "vhdx" => len > 0,
+        "ova" | "vhd-dynamic" | "vmdk" | "vmdk-stream" => !has_large_sectors(disk),
         _ => true,
     }
+}
+
+fn has_large_sectors(disk: &Layout) -> bool {
+    let mut signature = [0; 8];
+    disk.len() > 8192 && disk.read_exact_at(4096, &mut signature).is_ok() && signature == *b"EFI PART"
 }
 
 /// One disk in every format that takes it.
@@ -45,7 +52,7 @@ impl Written {
             options.read(true).write(true).create_new(true).open(path).unwrap()
         };
         let formats: Vec<Format> =
-            Format::all().iter().copied().filter(|format| takes(*format, disk.len())).collect();
+            Format::all().iter().copied().filter(|format| takes(*format, disk)).collect();
         let files: Vec<File> = formats.iter().map(create).collect();
         let outputs: Vec<_> = formats.iter().copied().zip(&files).collect();
         let digests = write(disk, &outputs, threads, &|_| ()).unwrap();

@@ -75,3 +75,14 @@ fn a_wrong_checksum_is_an_error() {
         assert!(super::super::open(file).is_err(), "{format}");
     }
 }
+
+#[test]
+fn an_empty_disk_is_a_stream_too() {
+    let disk = LayoutBuilder::new().finish(0).unwrap();
+    for format in [GZ, XZ, ZST] {
+        let file = tempfile::tempfile().unwrap();
+        super::super::write(&disk, &[(format, &file)], 1, &|_| ()).unwrap();
+        let opened = super::super::open(file).unwrap();
+        assert_eq!((opened.format, opened.disk.len()), (format, 0));
+    }
+}
